@@ -1,0 +1,227 @@
+//! One error type, which says what was tried, on which path, why it failed and what to do about it.
+//!
+//! Callers decide by predicate ([`Error::is_busy`], [`Error::is_corrupt`], ...); the reasons behind them may
+//! grow without breaking anyone.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::host::{Errno, Mode};
+use crate::owner::{Age, Holders};
+
+/// What the operations of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Any error that an updater or a caller's own function may return.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An operation that failed. Unless its text says otherwise, nothing was changed.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    path: PathBuf,
+    message: String,
+    holders: Option<Holders>,
+    waited: Duration,
+    source: Option<BoxError>,
+}
+
+/// Why an operation failed; each kind is one predicate and one exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Busy,
+    Cancelled,
+    AlreadyHeld,
+    Missing,
+    Corrupt,
+    Rejected,
+    Conflict,
+    Permission,
+    CannotCreate,
+    Unsupported,
+    Io,
+}
+
+impl Error {
+    fn new(kind: Kind, path: &Path, message: String) -> Error {
+        let path = path.to_owned();
+        Error(Box::new(Inner { kind, path, message, holders: None, waited: Duration::ZERO, source: None }))
+    }
+
+    fn with_source(mut self, source: impl Into<BoxError>) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn busy(path: &Path, mode: Mode, waited: Duration, holders: Holders) -> Error {
+        let what = match mode {
+            Mode::Shared => "locked exclusively by",
+            Mode::Exclusive => "locked by",
+        };
+        let after = if waited.is_zero() {
+            "not waiting".to_owned()
+        } else {
+            format!("gave up after waiting {}", Age(waited))
+        };
+        let message = format!("is {what} {holders}; {after}. Wait longer, or end the holder");
+        let mut error = Error::new(Kind::Busy, path, message);
+        error.0.holders = Some(holders);
+        error.0.waited = waited;
+        error
+    }
+
+    pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {
+        let message = format!("the wait for this lock was cancelled after {}", Age(waited));
+        let mut error = Error::new(Kind::Cancelled, path, message);
+        error.0.waited = waited;
+        error
+    }
+
+    pub(crate) fn already_held(path: &Path) -> Error {
+        let message = "this thread already holds, or awaits, this lock and would wait for itself; \
+                       release the first guard, or pass it on instead of locking again";
+        Error::new(Kind::AlreadyHeld, path, message.to_owned())
+    }
+
+    pub(crate) fn missing(path: &Path) -> Error {
+        let message = "no such file; nothing creates it but an update or a replace";
+        Error::new(Kind::Missing, path, message.to_owned())
+    }
+
+    pub(crate) fn corrupt(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Corrupt, path, format!("{problem}. The file was left as it is"))
+    }
+
+    /// An updater that failed or asked for what can't be written.
+    pub(crate) fn rejected(path: &Path, problem: impl fmt::Display, source: Option<BoxError>) -> Error {
+        let error = Error::new(Kind::Rejected, path, format!("{problem}. The file was left as it is"));
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+
+    pub(crate) fn conflict(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Conflict, path, problem.to_string())
+    }
+
+    pub(crate) fn unsupported(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Unsupported, path, problem.to_string())
+    }
+
+    pub(crate) fn io(path: &Path, problem: impl fmt::Display, errno: Errno) -> Error {
+        Error::new(Kind::Io, path, format!("{problem}: {}", sentence(errno))).with_source(errno)
+    }
+
+    /// A host call on `path` that failed while trying to `operation`.
+    pub(crate) fn host(operation: &str, path: &Path, errno: Errno) -> Error {
+        let (kind, advice) = match errno {
+            Errno::ACCESS | Errno::PERM => (Kind::Permission, "check owner and mode of the file and its directory"),
+            Errno::ROFS => (Kind::Permission, "the file system is mounted read-only"),
+            Errno::NOENT => (Kind::CannotCreate, "its directory does not exist; create that first"),
+            Errno::NOTDIR => (Kind::CannotCreate, "a part of the path is not a directory"),
+            Errno::NAMETOOLONG => (Kind::CannotCreate, "the name is too long for this file system"),
+            Errno::LOOP => (Kind::CannotCreate, "it is a symbolic link, which a lock does not follow; name the file itself"),
+            Errno::ISDIR => (Kind::CannotCreate, "it is a directory"),
+            Errno::NOSPC | Errno::DQUOT => (Kind::Io, "free some space and try again"),
+            Errno::MFILE => (Kind::Io, "this process has too many open files; raise `ulimit -n` or close some"),
+            Errno::NFILE => (Kind::Io, "the system has too many open files"),
+            Errno::BUSY => (Kind::Io, "it is a mount point (a single-file bind mount?); mount its directory instead"),
+            Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS => (Kind::Io, "this file system does not offer the call"),
+            _ => (Kind::Io, "the device or file system failed"),
+        };
+        Error::new(kind, path, format!("cannot {operation}: {} ({advice})", sentence(errno))).with_source(errno)
+    }
+
+    /// The path that the operation was about.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Who held the lock, where that is why the operation failed.
+    pub fn holders(&self) -> Option<&Holders> {
+        self.0.holders.as_ref()
+    }
+
+    /// How long the caller waited for a lock.
+    pub fn waited(&self) -> Duration {
+        self.0.waited
+    }
+
+    /// The lock is held by someone else, and the time the caller gave is over.
+    pub fn is_busy(&self) -> bool {
+        self.0.kind == Kind::Busy
+    }
+
+    /// Another thread ended the wait with [`Cancel`](crate::Cancel).
+    pub fn is_cancelled(&self) -> bool {
+        self.0.kind == Kind::Cancelled
+    }
+
+    /// The calling thread holds the lock it asks for.
+    pub fn is_already_held(&self) -> bool {
+        self.0.kind == Kind::AlreadyHeld
+    }
+
+    /// The document does not exist, and neither an initial value nor null fits the type asked for.
+    pub fn is_missing(&self) -> bool {
+        self.0.kind == Kind::Missing
+    }
+
+    /// The document's content is not what its format demands.
+    pub fn is_corrupt(&self) -> bool {
+        self.0.kind == Kind::Corrupt
+    }
+
+    /// The updater failed, or made a value that the document can't hold.
+    pub fn is_rejected(&self) -> bool {
+        self.0.kind == Kind::Rejected
+    }
+
+    /// The document is not, or not any longer, the version that the caller named.
+    pub fn is_conflict(&self) -> bool {
+        self.0.kind == Kind::Conflict
+    }
+
+    /// The operating system denies this user the access.
+    pub fn is_permission(&self) -> bool {
+        self.0.kind == Kind::Permission
+    }
+
+    /// The file, or the lock file beside it, can't be created or opened where the path points.
+    pub fn is_cannot_create(&self) -> bool {
+        self.0.kind == Kind::CannotCreate
+    }
+
+    /// Tenure does not do this to such a file (hard links, special files, a format of a later version).
+    pub fn is_unsupported(&self) -> bool {
+        self.0.kind == Kind::Unsupported
+    }
+
+    /// The device, the file system or a limit of the system failed: disk full, I/O error, too many open files.
+    pub fn is_io(&self) -> bool {
+        self.0.kind == Kind::Io
+    }
+}
+
+/// The system's text for an error number, without its "(os error N)".
+fn sentence(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.path.display(), self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

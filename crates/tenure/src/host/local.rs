@@ -1,0 +1,138 @@
+//! What the threads of one process share: who holds or awaits which lock, in order of arrival.
+//!
+//! `flock` excludes open descriptions, so two threads would exclude each other without this. The queue adds
+//! what the kernel does not give: first come, first served among the threads of a process; one thread at a
+//! time at the kernel's door, so that a release does not wake a herd; and an error, not a silent deadlock,
+//! for a thread that asks for what it already holds. It is pure: the host guards it and does the waking.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+use super::{FileId, Mode};
+
+/// A place in the queue of one lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// The calling thread already holds, or awaits, the lock it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupied;
+
+/// The queues of one process, one for each lock file that is held or awaited.
+#[derive(Debug, Default)]
+pub struct Local {
+    queues: HashMap<FileId, VecDeque<Entry>>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    ticket: Ticket,
+    thread: u64,
+    mode: Mode,
+    waker: Option<Waker>,
+}
+
+impl Local {
+    /// Joins the end of the queue for `file`.
+    ///
+    /// # Errors
+    ///
+    /// [`Occupied`] if `thread` stands in that queue already.
+    pub fn enter(&mut self, file: FileId, thread: u64, mode: Mode) -> Result<Ticket, Occupied> {
+        let queue = self.queues.entry(file).or_default();
+        if queue.iter().any(|entry| entry.thread == thread) {
+            return Err(Occupied);
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        queue.push_back(Entry { ticket, thread, mode, waker: None });
+        Ok(ticket)
+    }
+
+    /// Whether it is this ticket's turn: nobody stands before it, or only readers before a reader. If not,
+    /// `waker` is called when the turn comes.
+    pub fn poll_turn(&mut self, file: FileId, ticket: Ticket, waker: &Waker) -> bool {
+        let queue = self.queues.entry(file).or_default();
+        let admitted = admitted(queue);
+        let position = queue.iter().position(|entry| entry.ticket == ticket);
+        let position = position.expect("a ticket stays in its queue until it leaves");
+        if position >= admitted {
+            queue[position].waker = Some(waker.clone());
+        }
+        position < admitted
+    }
+
+    /// Leaves the queue and returns the wakers of those whose turn has come.
+    #[must_use]
+    pub fn leave(&mut self, file: FileId, ticket: Ticket) -> Vec<Waker> {
+        let Some(queue) = self.queues.get_mut(&file) else { return Vec::new() };
+        queue.retain(|entry| entry.ticket != ticket);
+        if queue.is_empty() {
+            self.queues.remove(&file);
+            return Vec::new();
+        }
+        let admitted = admitted(queue);
+        queue.iter_mut().take(admitted).filter_map(|entry| entry.waker.take()).collect()
+    }
+
+    /// Whether no lock is held or awaited.
+    pub fn is_idle(&self) -> bool {
+        self.queues.is_empty()
+    }
+}
+
+/// How many entries at the head of the queue may go to the kernel now.
+fn admitted(queue: &VecDeque<Entry>) -> usize {
+    let readers = queue.iter().take_while(|entry| entry.mode == Mode::Shared).count();
+    readers.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: FileId = FileId { device: 1, inode: 2 };
+
+    fn turns(local: &mut Local, tickets: &[Ticket]) -> Vec<bool> {
+        tickets.iter().map(|ticket| local.poll_turn(FILE, *ticket, Waker::noop())).collect()
+    }
+
+    #[test]
+    fn readers_go_together_and_nobody_overtakes_a_writer() {
+        let mut local = Local::default();
+        let modes = [Mode::Shared, Mode::Shared, Mode::Exclusive, Mode::Shared];
+        let tickets: Vec<Ticket> =
+            modes.iter().zip(1..).map(|(mode, thread)| local.enter(FILE, thread, *mode).unwrap()).collect();
+        assert_eq!(turns(&mut local, &tickets), [true, true, false, false]);
+        assert!(local.leave(FILE, tickets[0]).is_empty());
+        assert_eq!(local.leave(FILE, tickets[1]).len(), 1, "the writer is woken");
+        assert_eq!(turns(&mut local, &tickets[2..]), [true, false]);
+        assert_eq!(local.leave(FILE, tickets[2]).len(), 1);
+        assert_eq!(turns(&mut local, &tickets[3..]), [true]);
+        assert!(local.leave(FILE, tickets[3]).is_empty());
+        assert!(local.is_idle());
+    }
+
+    #[test]
+    fn a_thread_that_asks_twice_is_told() {
+        let mut local = Local::default();
+        let held = local.enter(FILE, 7, Mode::Exclusive).unwrap();
+        assert_eq!(local.enter(FILE, 7, Mode::Shared), Err(Occupied));
+        let other = FileId { inode: 3, ..FILE };
+        local.enter(other, 7, Mode::Exclusive).unwrap();
+        let _ = local.leave(FILE, held);
+        local.enter(FILE, 7, Mode::Exclusive).unwrap();
+    }
+
+    #[test]
+    fn a_waiter_that_gives_up_lets_the_next_one_pass() {
+        let mut local = Local::default();
+        let reader = local.enter(FILE, 1, Mode::Shared).unwrap();
+        let writer = local.enter(FILE, 2, Mode::Exclusive).unwrap();
+        let late = local.enter(FILE, 3, Mode::Shared).unwrap();
+        assert_eq!(turns(&mut local, &[reader, writer, late]), [true, false, false]);
+        assert_eq!(local.leave(FILE, writer).len(), 1);
+        assert_eq!(turns(&mut local, &[reader, late]), [true, true]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The only room that touches the operating system.
+//!
+//! Every protocol of Tenure is ordinary synchronous code, generic over [`Host`]. [`Native`] is the machine
+//! this program runs on. A test wraps a host to make the n-th call fail (`Faulty`, feature `testing`); a
+//! model checker can put a simulated file system behind the same calls and run the shipped protocols on it.
+//!
+//! A method is one system call or what the kernel does as one step. Its contract names what is atomic, what
+//! is durable afterwards, and which errors a caller has to expect. Errors are plain `errno` values
+//! ([`Errno`]); the nouns give them a path and a sense.
+//!
+//! All state that outlives a call belongs to a host instance ([`Local`]), so that two simulated processes
+//! in one test do not share any. No `static` and no `Condvar` may stand outside this room.
+
+mod local;
+mod native;
+mod notice;
+mod process;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::task::Waker;
+
+pub use local::{Local, Occupied, Ticket};
+pub use native::{Native, NativeWaiter};
+pub use rustix::io::Errno;
+
+use crate::owner::Holders;
+use crate::wait::Moment;
+
+/// What a host call returns: a value, or the error number of the system call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// Names a file whatever paths lead to it: device and inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// Device number (`st_dev`).
+    pub device: u64,
+    /// Inode number (`st_ino`); reused by the file system once the file is gone and closed.
+    pub inode: u64,
+}
+
+/// What kind of thing a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link (only [`Host::stat`] sees one).
+    Symlink,
+    /// A device, pipe or socket.
+    Other,
+}
+
+/// The part of `stat(2)` that the protocols decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Which file this is.
+    pub id: FileId,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits, `0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names (hard links).
+    pub links: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since the epoch by the file system's clock.
+    pub modified_ns: i128,
+}
+
+/// How [`Host::open`] opens a path. Every open is close-on-exec, follows no symlink in the last component,
+/// and never blocks or acquires a controlling terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// An existing file or directory, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    ReadWrite,
+    /// A new file for writing; [`Errno::EXIST`] if the name is taken, also by a dangling symlink. The mode
+    /// is filtered by the umask.
+    New {
+        /// Permission bits of the new file.
+        mode: u32,
+    },
+}
+
+/// Whether a lock admits others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Any number of holders, none of them exclusive.
+    Shared,
+    /// One holder and nobody else.
+    Exclusive,
+}
+
+/// Why [`Host::wait`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted.
+    Changed,
+    /// The waiter's [`Waker`] was called.
+    Called,
+    /// The moment asked for has come.
+    TimedOut,
+}
+
+/// The operating system, as the protocols see it.
+///
+/// A handle is cheap to clone, and clones are the same process. Methods may be called from any thread of that
+/// process.
+pub trait Host: Clone + 'static {
+    /// An open file description. Dropping it closes this process's reference to it; the kernel releases its
+    /// `flock` when the last reference, here or in a child, is closed.
+    type File: 'static;
+    /// A parking place for one thread that waits.
+    type Waiter: 'static;
+
+    /// Opens `path` as `how` says.
+    ///
+    /// Atomicity: [`Open::New`] either creates the name or fails with `EXIST`. Durability: none; a created
+    /// name needs [`Host::fsync`] of its directory. Errors: `LOOP` for a symlink, `NOENT`, `ACCESS`, `PERM`,
+    /// `ISDIR` (writing a directory), `MFILE`, `NFILE`, `NOSPC`, `ROFS`, `NAMETOOLONG`, `NOTDIR`.
+    fn open(&self, path: &Path, how: Open) -> Result<Self::File>;
+
+    /// Reads from the description's position; 0 at the end. May return less than asked.
+    fn read(&self, file: &Self::File, into: &mut [u8]) -> Result<usize>;
+
+    /// Writes at the description's position and says how much it took, which may be less than given.
+    ///
+    /// Atomicity: none for regular files. Durability: none until [`Host::fsync`]. Errors: `NOSPC`, `DQUOT`,
+    /// `FBIG`, `IO`.
+    fn write(&self, file: &Self::File, bytes: &[u8]) -> Result<usize>;
+
+    /// Makes a file's data and size, or a directory's names, survive a power loss.
+    ///
+    /// An error says nothing true about what is on the disk, and a second call on the same file may report
+    /// success for data that was dropped: after an error, write a new file.
+    fn fsync(&self, file: &Self::File) -> Result<()>;
+
+    /// `fstat(2)`.
+    fn stat_file(&self, file: &Self::File) -> Result<Stat>;
+
+    /// `lstat(2)`: a symlink in the last component is reported, not followed.
+    fn stat(&self, path: &Path) -> Result<Stat>;
+
+    /// The text of a symbolic link; `INVAL` if `path` is not one.
+    fn read_link(&self, path: &Path) -> Result<PathBuf>;
+
+    /// Sets the permission bits exactly, whatever the umask.
+    fn set_mode(&self, file: &Self::File, mode: u32) -> Result<()>;
+
+    /// Sets owner and group; may clear set-user-id bits. `PERM` without the privilege.
+    fn set_owner(&self, file: &Self::File, uid: u32, gid: u32) -> Result<()>;
+
+    /// All extended attributes with their values; empty where the file system has none.
+    fn attributes(&self, file: &Self::File) -> Result<Vec<(OsString, Vec<u8>)>>;
+
+    /// Sets one extended attribute.
+    fn set_attribute(&self, file: &Self::File, name: &OsStr, value: &[u8]) -> Result<()>;
+
+    /// Gives `from` the name `to` in one step, replacing what stood there.
+    ///
+    /// Atomicity: everyone sees the old file or the new one, before and after a crash. Durability: none until
+    /// the directory is synced. Errors: `BUSY` if `to` is a mount point, `XDEV`, `ISDIR`, `ACCESS`, `ROFS`.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Removes one name; the file lives on while it is open or has other names.
+    fn unlink(&self, path: &Path) -> Result<()>;
+
+    /// The names in a directory that begin with `prefix`, in no order. Names created or removed meanwhile
+    /// may or may not be listed; others are listed once.
+    fn list(&self, directory: &Path, prefix: &OsStr) -> Result<Vec<OsString>>;
+
+    /// Tries to take the `flock(2)` of this description, or to change its mode; `false` if others hold it.
+    ///
+    /// Errors: `NOLCK`; `BADF` on NFS, which wants a writable descriptor for [`Mode::Exclusive`].
+    fn try_flock(&self, file: &Self::File, mode: Mode) -> Result<bool>;
+
+    /// Gives up the `flock` of this description, also for children that share it. Emits no change event.
+    fn unlock(&self, file: &Self::File) -> Result<()>;
+
+    /// Who holds the `flock` of the file at `path`, as far as this process may see. Emits no change event,
+    /// opens nothing of the file itself, and blocks nobody.
+    fn flock_holders(&self, path: &Path) -> Result<Holders>;
+
+    /// The monotonic clock.
+    fn now(&self) -> Moment;
+
+    /// Unpredictable bits, for names that two processes must not share.
+    fn random(&self) -> u64;
+
+    /// A number that differs between a process and the children it forks, and never changes otherwise.
+    fn process_mark(&self) -> u64;
+
+    /// How often this process has forked so far (a `fork` that did not go through `exec` at once).
+    fn forks(&self) -> u64;
+
+    /// A number that differs between the threads of this process.
+    fn thread(&self) -> u64;
+
+    /// A parking place for the calling thread.
+    fn waiter(&self) -> Self::Waiter;
+
+    /// A handle with which other threads end the waiter's [`Host::wait`]. A call before the wait counts.
+    fn waker(&self, waiter: &Self::Waiter) -> Waker;
+
+    /// From now on, changes of this very file end the waiter's waits, those between two waits included.
+    ///
+    /// `false` says that no watch could be had (descriptors or watches exhausted, a file system without
+    /// notice): the caller polls. Opening a file emits no change; closing it does, and the notice may come a
+    /// hair before the kernel has released the closed descriptor's lock. A remote machine's changes are never
+    /// reported.
+    fn watch(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
+
+    /// Sleeps until the watched file changes, the waker is called, or `until` comes; `None` is for ever.
+    /// Interrupted sleeps go on. Spurious returns of [`Woken::Changed`] are allowed.
+    fn wait(&self, waiter: &mut Self::Waiter, until: Option<Moment>) -> Woken;
+
+    /// Runs `step` on the state that the threads of this process share, one at a time. `step` must not call
+    /// the host.
+    fn local<R>(&self, step: impl FnOnce(&mut Local) -> R) -> R;
+}

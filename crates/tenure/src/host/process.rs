@@ -1,0 +1,142 @@
+//! Who holds a file's `flock`, read from /proc.
+//!
+//! `/proc/PID/fdinfo/FD` shows the locks of each open description, so every process that keeps the description
+//! open is found, children that inherited it included. `/proc/locks` names only the process that opened it,
+//! which may be gone; it is the answer for processes that this user may not inspect.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD};
+use rustix::time::ClockId;
+
+use super::{Errno, FileId, Mode, Result};
+use crate::owner::{Holder, Holders};
+
+/// The processes that hold an flock on `file`.
+pub(super) fn flock_holders(file: FileId) -> Result<Holders> {
+    let mut holders = Holders::default();
+    for entry in listed(Path::new("/proc"))? {
+        let Some(pid) = entry.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        match locked_by(pid, file) {
+            Ok(Some(mode)) => holders.list.push(describe(pid, mode, true)),
+            Ok(None) => {}
+            Err(Errno::ACCESS | Errno::PERM) => holders.partial = true,
+            // The process ended while we looked.
+            Err(_) => {}
+        }
+    }
+    if holders.list.is_empty() {
+        holders.list = openers(file).into_iter().map(|(pid, mode)| describe(pid, mode, false)).collect();
+    }
+    Ok(holders)
+}
+
+/// Whether one of the process's descriptors is `file` and carries an flock.
+fn locked_by(pid: u32, file: FileId) -> Result<Option<Mode>> {
+    let directory = format!("/proc/{pid}/fd");
+    for name in listed(Path::new(&directory))? {
+        let Some(fd) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = rustix::fs::statat(CWD, format!("{directory}/{fd}"), AtFlags::empty()) else { continue };
+        if (FileId { device: stat.st_dev, inode: stat.st_ino }) != file {
+            continue;
+        }
+        let locks = text(&format!("/proc/{pid}/fdinfo/{fd}"))?;
+        let flock = locks.lines().filter_map(|line| line.strip_prefix("lock:")).find_map(flock_mode);
+        if flock.is_some() {
+            return Ok(flock);
+        }
+    }
+    Ok(None)
+}
+
+/// The processes that the kernel's lock table names as openers of `file`.
+fn openers(file: FileId) -> Vec<(u32, Mode)> {
+    let (major, minor) = (rustix::fs::major(file.device), rustix::fs::minor(file.device));
+    let wanted = format!("{major:02x}:{minor:02x}:{}", file.inode);
+    let table = text("/proc/locks").unwrap_or_default();
+    table.lines().filter_map(|line| Some((lock_fields(line, &wanted)?, flock_mode(line)?))).collect()
+}
+
+/// The pid of a lock table line about the file `wanted` (`1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`).
+fn lock_fields(line: &str, wanted: &str) -> Option<u32> {
+    let mut fields = line.split_ascii_whitespace().skip(4);
+    let (pid, file) = (fields.next()?, fields.next()?);
+    // A waiter's line has `->` after its number, which shifts the fields and makes them not match.
+    (file == wanted).then(|| pid.parse().ok())?
+}
+
+fn flock_mode(line: &str) -> Option<Mode> {
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "FLOCK").skip(2);
+    match words.next()? {
+        "READ" => Some(Mode::Shared),
+        "WRITE" => Some(Mode::Exclusive),
+        _ => None,
+    }
+}
+
+fn describe(pid: u32, mode: Mode, certain: bool) -> Holder {
+    Holder::new(pid, command(pid), running_for(pid), mode, certain)
+}
+
+/// The command line, or the name in brackets for a process that has none (a kernel thread, a zombie).
+fn command(pid: u32) -> Option<String> {
+    let line = bytes(&format!("/proc/{pid}/cmdline")).ok()?;
+    let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let joined = words.join(" ").trim_end().to_owned();
+    if !joined.is_empty() {
+        return Some(joined);
+    }
+    let name = text(&format!("/proc/{pid}/comm")).ok()?;
+    Some(format!("[{}]", name.trim_end()))
+}
+
+/// How long a process has been running: field 22 of /proc/PID/stat against the boot clock.
+fn running_for(pid: u32) -> Option<Duration> {
+    let stat = text(&format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses that may hold blanks and parentheses of its own.
+    let fields = &stat[stat.rfind(')')? + 1..];
+    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    let started = Duration::from_secs(ticks / per_second)
+        + Duration::from_millis(ticks % per_second * 1000 / per_second);
+    let boot = rustix::time::clock_gettime(ClockId::Boottime);
+    let up = Duration::new(u64::try_from(boot.tv_sec).ok()?, u32::try_from(boot.tv_nsec).ok()?);
+    Some(up.saturating_sub(started))
+}
+
+fn listed(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
+    super::Host::list(&super::Native, directory, "".as_ref())
+}
+
+fn text(path: &str) -> Result<String> {
+    Ok(String::from_utf8_lossy(&bytes(path)?).into_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "/proc is the host's own source, not a file of the protocols")]
+fn bytes(path: &str) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_table_lines_are_read() {
+        let line = "12: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF";
+        assert_eq!(lock_fields(line, "fe:00:1234"), Some(4711));
+        assert_eq!(lock_fields(line, "fe:00:12345"), None);
+        assert_eq!(flock_mode(line), Some(Mode::Exclusive));
+        assert_eq!(flock_mode("\t1: FLOCK  ADVISORY  READ 9 fe:00:1 0 EOF"), Some(Mode::Shared));
+        assert_eq!(flock_mode("\t1: POSIX  ADVISORY  WRITE 9 fe:00:1 0 EOF"), None);
+        assert_eq!(lock_fields("12: -> FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF", "fe:00:1234"), None);
+    }
+
+    #[test]
+    fn this_process_is_described() {
+        let me = describe(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs(), Mode::Shared, true);
+        assert!(me.command.is_some_and(|command| command.contains("tenure")));
+        assert!(me.running_for.is_some_and(|age| age < Duration::from_secs(3600)));
+    }
+}

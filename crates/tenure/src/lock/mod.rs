@@ -1,0 +1,202 @@
+//! One holder, or many readers, of a name that several processes agree on.
+//!
+//! [`Lock::flock`] is the kind that the kernel keeps: it is gone when its holder is gone, however that ended.
+//! It excludes, and is excluded by, everything else that uses `flock(2)` on the same file: flock(1), Python's
+//! `filelock.FileLock`, portalocker, cargo.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tenure::{Lock, Wait};
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("deploy.lock");
+//! let lock = Lock::flock(&path);
+//! let held = lock.acquire(Wait::within(Duration::from_secs(5)))?;
+//! // ... what only one process may do at a time ...
+//! held.release()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod flock;
+mod guard;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use guard::Held;
+
+use crate::error::{Error, Result};
+use crate::host::{Errno, Host, Mode, Native};
+use crate::owner::Holders;
+use crate::wait::{Patience, Wait};
+
+/// Permission bits of a lock file that does not exist yet, before the umask: others may lock it, since a
+/// lock needs no more than the right to read, but they may not write it.
+const DEFAULT_MODE: u32 = 0o644;
+
+/// A name that can be held. Cheap to make; nothing is opened before the first acquisition.
+///
+/// Threads of one process exclude each other as processes do, in the order in which they asked. The order
+/// among processes is the kernel's and not promised. A thread that asks for what it already holds gets an
+/// error ([`Error::is_already_held`]); a guard counts as its acquiring thread's, also after it moved.
+///
+/// The lock file is created if missing and **never deleted**: deleting it on release would let one process
+/// hold the deleted file while another creates and locks a new one. Do not delete it while anyone may use it;
+/// a waiter notices and starts again, but a holder cannot be told.
+#[derive(Clone)]
+pub struct Lock<H: Host = Native> {
+    host: H,
+    path: PathBuf,
+    creation: Creation,
+    report: Option<Report>,
+}
+
+/// Who may use a lock file that this process creates.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Creation {
+    /// These bits, less the umask.
+    Filtered(u32),
+    /// Exactly these bits, whatever the umask.
+    Exact(u32),
+    /// Exactly these bits, and this owner and group if this process may set them.
+    Like {
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+type ReportFn = dyn Fn(&Contention) + Send + Sync;
+
+#[derive(Clone)]
+struct Report {
+    after: Duration,
+    tell: Arc<ReportFn>,
+}
+
+/// A wait that goes on, as told to [`Lock::on_wait`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Contention {
+    /// The lock that is awaited.
+    pub path: PathBuf,
+    /// Who holds it.
+    pub holders: Holders,
+    /// How long this caller has been waiting.
+    pub waited: Duration,
+}
+
+impl Lock {
+    /// A lock on the file at `path` that lasts as long as its holder, kept by the kernel (`flock(2)`).
+    ///
+    /// The path may also be an existing directory or a file that this user may only read. A symbolic link is
+    /// refused. On NFS the kernel turns the lock into a byte-range lock of the server.
+    pub fn flock(path: impl Into<PathBuf>) -> Lock {
+        Lock::flock_on(Native, path)
+    }
+}
+
+impl<H: Host> Lock<H> {
+    /// [`Lock::flock`] on another host.
+    pub fn flock_on(host: H, path: impl Into<PathBuf>) -> Lock<H> {
+        Lock { host, path: path.into(), creation: Creation::Filtered(DEFAULT_MODE), report: None }
+    }
+
+    /// Sets the exact permission bits of a lock file that has to be created (default: `0o644` less the umask).
+    ///
+    /// Whoever may read the lock file may hold the lock.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Lock<H> {
+        self.creation = Creation::Exact(mode);
+        self
+    }
+
+    pub(crate) fn created_as(mut self, creation: Creation) -> Lock<H> {
+        self.creation = creation;
+        self
+    }
+
+    /// Calls `tell` once in each acquisition that has waited for `after`, so that nobody waits in silence.
+    #[must_use]
+    pub fn on_wait(mut self, after: Duration, tell: impl Fn(&Contention) + Send + Sync + 'static) -> Lock<H> {
+        self.report = Some(Report { after, tell: Arc::new(tell) });
+        self
+    }
+
+    /// The path of the lock file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Acquires the lock for this caller alone, waiting as long as `wait` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_busy`] with the holder when the time is over, [`Error::is_cancelled`],
+    /// [`Error::is_already_held`], and what opening the lock file may say ([`Error::is_permission`],
+    /// [`Error::is_cannot_create`], [`Error::is_io`]).
+    pub fn acquire(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
+        flock::acquire(self, Mode::Exclusive, wait.into())
+    }
+
+    /// Acquires the lock together with other shared holders.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lock::acquire`].
+    pub fn acquire_shared(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
+        flock::acquire(self, Mode::Shared, wait.into())
+    }
+
+    /// Acquires the lock if it is free now; `None` if someone else holds it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lock::acquire`], but never busy.
+    pub fn try_acquire(&self) -> Result<Option<Held<H>>> {
+        unless_busy(flock::acquire(self, Mode::Exclusive, Wait::Never.into()))
+    }
+
+    /// Acquires the lock together with other shared holders if that is possible now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Lock::acquire`], but never busy.
+    pub fn try_acquire_shared(&self) -> Result<Option<Held<H>>> {
+        unless_busy(flock::acquire(self, Mode::Shared, Wait::Never.into()))
+    }
+
+    /// Who holds the lock now, as far as this process may see; nobody is disturbed by asking.
+    ///
+    /// An empty list that is not partial means that no process on this machine, visible from here, holds it.
+    /// Holders on other machines (NFS) or in pid namespaces outside this one are not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_permission`] or [`Error::is_io`] if the path or /proc can't be read. A lock file that does
+    /// not exist is held by nobody.
+    pub fn holder(&self) -> Result<Holders> {
+        match self.host.flock_holders(&self.path) {
+            Err(Errno::NOENT) => Ok(Holders::default()),
+            found => found.map_err(|errno| Error::host("look for the holder", &self.path, errno)),
+        }
+    }
+}
+
+fn unless_busy<H: Host>(outcome: Result<Held<H>>) -> Result<Option<Held<H>>> {
+    match outcome {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.is_busy() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl<H: Host> fmt::Debug for Lock<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("path", &self.path).field("creation", &self.creation).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! Who holds a lock: what can be known of a process, and what is said when it can't be known.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::host::Mode;
+
+/// A process that holds a lock, as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Process id, in this process's pid namespace.
+    pub pid: u32,
+    /// The command line, arguments joined by blanks; `None` if it can't be read.
+    pub command: Option<String>,
+    /// How long ago the process started. The kernel does not record when the lock was taken.
+    pub running_for: Option<Duration>,
+    /// Whether the lock is shared or exclusive.
+    pub mode: Mode,
+    /// Whether the process was seen to have the locked file open. If not, the kernel's lock table names it
+    /// as the one that opened the file: it may be gone while a child that inherited the descriptor holds on.
+    pub certain: bool,
+}
+
+/// The holders of a lock as far as they can be seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holders {
+    /// The holders found; several for a shared lock, or for a descriptor that children inherited.
+    pub list: Vec<Holder>,
+    /// Whether some processes could not be inspected, for want of permission: the list may then lack holders.
+    pub partial: bool,
+}
+
+impl Holders {
+    /// The holders found; several for a shared lock, or for a descriptor that children inherited.
+    pub fn new(list: Vec<Holder>, partial: bool) -> Holders {
+        Holders { list, partial }
+    }
+}
+
+impl Holder {
+    /// Describes a process; the fields are documented on [`Holder`].
+    pub fn new(
+        pid: u32,
+        command: Option<String>,
+        running_for: Option<Duration>,
+        mode: Mode,
+        certain: bool,
+    ) -> Holder {
+        Holder { pid, command, running_for, mode, certain }
+    }
+}
+
+/// The longest command shown in a message, in characters; the field holds all of it.
+const SHOWN_COMMAND: usize = 100;
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doubt = if self.certain { "" } else { " (opened the file, may be gone)" };
+        write!(f, "pid {}{doubt}", self.pid)?;
+        match &self.command {
+            // A command line is another process's text: nothing in it may drive the reader's terminal.
+            Some(command) => {
+                write!(f, " `")?;
+                for c in command.chars().take(SHOWN_COMMAND) {
+                    let shown = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+                    write!(f, "{shown}")?;
+                }
+                let cut = if command.chars().nth(SHOWN_COMMAND).is_some() { "..." } else { "" };
+                write!(f, "{cut}`")?;
+            }
+            None => write!(f, ", command unknown")?,
+        }
+        if let Some(age) = self.running_for {
+            write!(f, ", process started {} ago", Age(age))?;
+        }
+        if self.mode == Mode::Shared {
+            write!(f, ", shared")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.list.is_empty() {
+            let why = if self.partial {
+                "processes of other users can't be inspected"
+            } else {
+                "no process on this machine shows the lock; it may have just been released"
+            };
+            return write!(f, "unknown ({why})");
+        }
+        for (n, holder) in self.list.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            write!(f, "{separator}{holder}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A duration in the two coarsest units that fit, as `2m 5s`.
+pub(crate) struct Age(pub(crate) Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..10 => write!(f, "{:.1}s", self.0.as_secs_f64()),
+            10..60 => write!(f, "{seconds}s"),
+            60..3600 => write!(f, "{}m {}s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{}h {}m", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{}d {}h", seconds / 86_400, seconds / 3600 % 24),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        let table = [(0, "0.0s"), (12, "12s"), (125, "2m 5s"), (7260, "2h 1m"), (200_000, "2d 7h")];
+        for (seconds, text) in table {
+            assert_eq!(Age(Duration::from_secs(seconds)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_command_line_cannot_drive_the_terminal() {
+        let evil = Holder::new(7, Some("a\u{1b}[31m\nb".into()), None, Mode::Exclusive, true);
+        assert_eq!(evil.to_string(), "pid 7 `a\u{fffd}[31m\u{fffd}b`");
+        assert!(Holders::default().to_string().starts_with("unknown"));
+    }
+}
