@@ -260,10 +260,8 @@ impl<'a, H: Host> Waiting<'a, H> {
         if !over {
             return Ok(());
         }
-        // Looking for the holder costs a walk through /proc, which a mere attempt does not ask for.
-        let never = self.patience.wait == Wait::Never;
-        let holders = if never { Ok(crate::Holders::default()) } else { self.lock.holder() };
-        Err(Error::busy(path, self.mode, if never { Duration::ZERO } else { waited }, holders.unwrap_or_default()))
+        let waited = if self.patience.wait == Wait::Never { Duration::ZERO } else { waited };
+        Err(Error::busy(path, self.mode, waited, crate::Holders::default()))
     }
 
     fn waited(&self) -> Duration {

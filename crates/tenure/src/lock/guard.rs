@@ -8,10 +8,10 @@
 //! In a forked child all of this is left out but the close of the child's own copy: an unlock there would
 //! free the parent's lock.
 
-use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::flock::{Place, is_current};
 use super::Lock;
@@ -35,13 +35,13 @@ pub struct Held<H: Host = Native> {
     place: Place<H>,
     process: u64,
     forks: u64,
-    lent: Cell<bool>,
+    lent: AtomicBool,
 }
 
 impl<H: Host> Held<H> {
     pub(super) fn new(lock: &Lock<H>, file: H::File, place: Place<H>) -> Held<H> {
         let (process, forks) = (lock.host.process_mark(), lock.host.forks());
-        Held { lock: lock.clone(), file: Some(file), place, process, forks, lent: Cell::new(false) }
+        Held { lock: lock.clone(), file: Some(file), place, process, forks, lent: AtomicBool::new(false) }
     }
 
     /// The path of the lock file.
@@ -76,7 +76,7 @@ impl<H: Host> Held<H> {
             return Ok(());
         }
         let unlocked = host.unlock(&file);
-        if self.lent.get() || host.forks() != self.forks {
+        if self.lent.load(Ordering::Relaxed) || host.forks() != self.forks {
             // Best effort: a waiter that this does not wake is woken by its backstop.
             drop(host.open(&self.lock.path, Open::Read));
         }
@@ -89,7 +89,7 @@ impl AsFd for Held<Native> {
     /// The locked descriptor, for handing it to a child process: the lock then lasts until this guard is
     /// released, or, if this process dies first, until the child has closed its copy.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.lent.set(true);
+        self.lent.store(true, Ordering::Relaxed);
         self.file.as_ref().expect("the descriptor is there until the guard is gone").as_fd()
     }
 }

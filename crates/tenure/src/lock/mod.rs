@@ -140,7 +140,7 @@ impl<H: Host> Lock<H> {
     /// [`Error::is_already_held`], and what opening the lock file may say ([`Error::is_permission`],
     /// [`Error::is_cannot_create`], [`Error::is_io`]).
     pub fn acquire(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
-        flock::acquire(self, Mode::Exclusive, wait.into())
+        self.name_holders(Mode::Exclusive, flock::acquire(self, Mode::Exclusive, wait.into()))
     }
 
     /// Acquires the lock together with other shared holders.
@@ -149,7 +149,7 @@ impl<H: Host> Lock<H> {
     ///
     /// As for [`Lock::acquire`].
     pub fn acquire_shared(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
-        flock::acquire(self, Mode::Shared, wait.into())
+        self.name_holders(Mode::Shared, flock::acquire(self, Mode::Shared, wait.into()))
     }
 
     /// Acquires the lock if it is free now; `None` if someone else holds it.
@@ -184,6 +184,15 @@ impl<H: Host> Lock<H> {
             Err(Errno::NOENT) => Ok(Holders::default()),
             found => found.map_err(|errno| Error::host("look for the holder", &self.path, errno)),
         }
+    }
+
+    /// Adds the holders to a refusal. A mere attempt leaves this out: it costs a walk through /proc.
+    fn name_holders(&self, mode: Mode, outcome: Result<Held<H>>) -> Result<Held<H>> {
+        outcome.map_err(|error| match error.is_busy() {
+            // What can't be found out is said to be unknown.
+            true => Error::busy(&self.path, mode, error.waited(), self.holder().unwrap_or_default()),
+            false => error,
+        })
     }
 }
 

@@ -1,0 +1,90 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::document::change;
+use crate::document::formats::Format;
+
+pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?".prop_map(Value::Number),
+        "[a-z\"\\\\\u{1}\u{e9}\u{1f600} /]{0,6}".prop_map(Value::String),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+            prop::collection::vec(("[a-d]{1,2}", inner), 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+fn edited(text: &str, to: &str) -> String {
+    let (from, to) = (parse(text).unwrap(), parse(to).unwrap());
+    let changes = change::changes(&from, &from, &to);
+    String::from_utf8(Format::Json.edited(text.as_bytes(), &from, &changes).unwrap()).unwrap()
+}
+
+#[test]
+fn an_edit_keeps_the_layout_of_the_rest() {
+    let table = [
+        (r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":2}"#),
+        ("{\n\t\"a\": 1.10,\n\t\"b\": [1, 2]\n}\n", r#"{"a":1.10,"b":[1,3]}"#, "{\n\t\"a\": 1.10,\n\t\"b\": [1, 3]\n}\n"),
+        (
+            "{\n    \"a\": 1\n}\n",
+            r#"{"a":1,"b":{"c":[]}}"#,
+            "{\n    \"a\": 1,\n    \"b\": {\n        \"c\": []\n    }\n}\n",
+        ),
+        ("{\n  \"a\": 1,\n  \"b\": 2\n}", r#"{"a":1}"#, "{\n  \"a\": 1\n}"),
+        ("{\r\n  \"a\": 1\r\n}\r\n", r#"{"a":2}"#, "{\r\n  \"a\": 2\r\n}\r\n"),
+        ("\u{feff}{\"a\":1}", r#"{"a":3}"#, "\u{feff}{\"a\":3}"),
+        (r#"{"big":123456789012345678901234567890,"n":1}"#, r#"{"big":123456789012345678901234567890,"n":2}"#, r#"{"big":123456789012345678901234567890,"n":2}"#),
+        ("null\n", r#"{"a":1}"#, "{\n  \"a\": 1\n}\n"),
+        ("{}\n", r#"{"a":1}"#, "{\n  \"a\": 1\n}\n"),
+        (r#"{"a":{"b":"x"}}"#, r#"{"a":{"b":"y\"\n"}}"#, r#"{"a":{"b":"y\"\n"}}"#),
+        ("[1,2]", "{}", "{}"),
+    ];
+    for (text, to, expected) in table {
+        assert_eq!(edited(text, to), expected, "{text} -> {to}");
+    }
+}
+
+#[test]
+fn what_is_not_json_is_named_with_its_place() {
+    let table = [
+        ("", 1, 1, "empty"),
+        (" \n", 2, 1, "empty"),
+        ("{\"a\":1,}", 1, 8, "trailing comma"),
+        ("{\n \"a\": 1 // no\n}", 2, 9, "expected"),
+        ("[01]", 1, 3, "number"),
+        ("{\"a\":1} x", 1, 9, "trailing characters"),
+        ("{\"a\":1,\n \"a\":2}", 2, 2, "twice"),
+        ("[NaN]", 1, 2, "expected"),
+        ("\"\\ud800\"", 1, 1, ""),
+    ];
+    for (text, line, column, what) in table {
+        let problem = parse(text).unwrap_err().to_string();
+        assert!(problem.starts_with(&format!("line {line}, column {column}: ")), "{text:?}: {problem}");
+        assert!(problem.contains(what), "{text:?}: {problem}");
+    }
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    assert!(parse(&deep).unwrap_err().to_string().contains("depth"));
+}
+
+proptest! {
+    /// Any change of any document reads back as exactly what was meant, in every layout.
+    #[test]
+    fn every_edit_means_what_was_asked(from in any_value(), to in any_value(), layout in 0..3) {
+        let indent = [None, Some("  "), Some("\t")][layout as usize];
+        let text = from.to_text(indent);
+        let changes = change::changes(&from, &from, &to);
+        let result = Format::Json.edited(text.as_bytes(), &from, &changes);
+        prop_assert!(result.is_ok(), "{:?}", result);
+    }
+
+    #[test]
+    fn parsing_never_panics(text in "[\\[\\]{}:,\"\\\\0-9a-z.eE+\\- \n\u{feff}]{0,40}") {
+        let _read_or_refused = parse(&text);
+    }
+}

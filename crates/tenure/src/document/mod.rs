@@ -1,0 +1,355 @@
+//! A file that several processes change, one whole step at a time.
+//!
+//! [`Document::update`] locks, reads, runs your function and replaces the file, so that no change is lost and
+//! no half-written file is ever seen, whoever dies when. Readers need no lock.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tenure::{Document, Wait};
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct State {
+//!     visits: u64,
+//! }
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("state.json");
+//! let document = Document::open(&path).initial(&State::default())?;
+//! let receipt = document.update(Wait::Forever, |state: &mut State| state.visits += 1)?;
+//! assert!(receipt.changed);
+//! assert_eq!(document.read::<State>()?.visits, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The type may be any that serde knows, `serde_json::Value` included. Only what the function changed is
+//! written: fields that the type does not have, digits that it can't hold and the layout of the file stay.
+//!
+//! # What it does not protect against
+//!
+//! Programs that write the file without taking its lock (`<file>.lock`, see [`crate::lock`]): a write that
+//! ends before ours begins to commit is noticed, and the update runs again on it; one that falls between that
+//! look and our rename is lost. A file with several hard links, or a mount point, is refused: it would be
+//! locked under several names.
+
+mod change;
+mod formats;
+mod replace;
+mod update;
+mod value;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use formats::Format;
+pub use update::Outcome;
+pub use value::{DEPTH_MAX, Fields, Value};
+
+use crate::error::{BoxError, Error, Result};
+use crate::host::{Host, Native};
+use crate::lock::Contention;
+use crate::wait::Patience;
+
+/// What an acknowledged change must survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power loss or a crash of the kernel: file and directory are synced before the acknowledgement.
+    #[default]
+    Power,
+    /// The death of any process, not of the machine; nothing is synced.
+    Process,
+}
+
+/// What an acknowledged change does survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// A power loss.
+    Power,
+    /// The death of any process.
+    Process,
+    /// The change is made and everyone sees it, but syncing the directory failed: after a power loss the old
+    /// or the new content will be there, whole.
+    Unknown,
+}
+
+/// The version of a document: a hash of its bytes (the first half of their SHA-256), or `absent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(Option<[u8; 16]>);
+
+/// What an update or a replace did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Whether the file was written. It is not if it has the content asked for already.
+    pub changed: bool,
+    /// The version of the document that the call left.
+    pub version: Version,
+    /// What that version survives.
+    pub durability: Reached,
+}
+
+/// A document and how to treat it. Cheap to make; nothing is opened before the first call.
+///
+/// A relative path is resolved at each call, against the working directory of that moment. A path that is a
+/// symbolic link means the file it leads to.
+#[derive(Clone)]
+pub struct Document<H: Host = Native> {
+    host: H,
+    path: PathBuf,
+    durability: Durability,
+    initial: Option<Value>,
+    mode: Option<u32>,
+    expected: Option<Version>,
+    report: Option<(Duration, std::sync::Arc<dyn Fn(&Contention) + Send + Sync>)>,
+}
+
+impl Document {
+    /// The document at `path`, which need not exist; its directory must.
+    pub fn open(path: impl Into<PathBuf>) -> Document {
+        Document::open_on(Native, path)
+    }
+}
+
+impl<H: Host> Document<H> {
+    /// [`Document::open`] on another host.
+    pub fn open_on(host: H, path: impl Into<PathBuf>) -> Document<H> {
+        let path = path.into();
+        Document { host, path, durability: Durability::Power, initial: None, mode: None, expected: None, report: None }
+    }
+
+    /// Sets what an acknowledged change must survive (default: [`Durability::Power`]).
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Document<H> {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets what a missing or empty file reads as (default: null, and an empty file is an error).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_rejected`] if the value has no JSON form.
+    pub fn initial<T: Serialize>(mut self, value: &T) -> Result<Document<H>> {
+        self.initial = Some(update::to_value(&self.path, value)?);
+        Ok(self)
+    }
+
+    /// [`Document::initial`] with a value of the document's own kind.
+    #[must_use]
+    pub fn initial_value(mut self, value: Value) -> Document<H> {
+        self.initial = Some(value);
+        self
+    }
+
+    /// Sets the exact permission bits of a document that has to be created (default: `0o666` less the umask).
+    /// One that exists keeps its own.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Document<H> {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Makes changes fail with [`Error::is_conflict`] unless the document is this version when they hold the
+    /// lock.
+    #[must_use]
+    pub fn if_version(mut self, version: Version) -> Document<H> {
+        self.expected = Some(version);
+        self
+    }
+
+    /// As [`crate::Lock::on_wait`], for the waits of this document.
+    #[must_use]
+    pub fn on_wait(mut self, after: Duration, tell: impl Fn(&Contention) + Send + Sync + 'static) -> Document<H> {
+        self.report = Some((after, std::sync::Arc::new(tell)));
+        self
+    }
+
+    /// The path that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the document without a lock: the latest content that was put in place, whole.
+    ///
+    /// A missing file reads as the initial value, or as null.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_corrupt`] with the place if the content is not of its format or does not fit `T`,
+    /// [`Error::is_missing`] if there is no file and null does not fit `T`, [`Error::is_permission`],
+    /// [`Error::is_io`].
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        update::read_model(self, update::found(self)?.as_deref())
+    }
+
+    /// Reads the document as a [`Value`], numbers with their text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::read`].
+    pub fn read_value(&self) -> Result<Value> {
+        update::read_value(self, update::found(self)?.as_deref())
+    }
+
+    /// Reads the document's bytes, `None` if there is no file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_permission`], [`Error::is_io`].
+    pub fn read_bytes(&self) -> Result<Option<Vec<u8>>> {
+        update::found(self)
+    }
+
+    /// Reads, changes and writes the document as one step that nothing comes between.
+    ///
+    /// `change` gets the document as a `T` and changes it in place; it returns `()` or a `Result`. If it fails
+    /// or panics, the file is as before and the lock is free. If it changes nothing, nothing is written.
+    ///
+    /// `change` runs while the lock is held, so it should be short and must not touch this document itself.
+    /// It runs again, on fresh content, in the rare case that the lock file was deleted, or that a program
+    /// which takes no lock wrote the file, while it ran.
+    ///
+    /// # Errors
+    ///
+    /// All of [`crate::Lock::acquire`] and [`Document::read`]; [`Error::is_rejected`] if `change` fails;
+    /// [`Error::is_conflict`]; [`Error::is_io`] if the disk is full or fails. After any of these the document
+    /// is unchanged.
+    ///
+    /// # Durability
+    ///
+    /// As asked by [`Document::durability`]; the receipt says what was reached.
+    pub fn update<T, O>(&self, wait: impl Into<Patience>, mut change: impl FnMut(&mut T) -> O) -> Result<Receipt>
+    where
+        T: Serialize + DeserializeOwned,
+        O: Outcome,
+    {
+        update::step(self, wait.into(), &mut |bytes| update::with_model(self, bytes, &mut change))
+    }
+
+    /// [`Document::update`] for callers that bring their own model of the document: `change` gets the value and
+    /// returns its model of it before and after; only the differences between the two are written.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::update`].
+    pub fn transform(
+        &self,
+        wait: impl Into<Patience>,
+        mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
+    ) -> Result<Receipt> {
+        update::step(self, wait.into(), &mut |bytes| update::with_values(self, bytes, &mut change))
+    }
+
+    /// The bytes that [`Document::transform`] would leave, without a lock and without writing them: the bytes
+    /// now (`None` if there is no file) and then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::update`].
+    pub fn preview(
+        &self,
+        mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
+    ) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
+        let now = update::found(self)?;
+        update::expect_version(self, now.as_deref())?;
+        let then = update::with_values(self, now.as_deref(), &mut change)?;
+        let then = then.unwrap_or_else(|| now.clone().unwrap_or_default());
+        Ok((now, then))
+    }
+
+    /// [`Document::update`] of the bytes, whatever they are; a missing file is empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::update`], but never corrupt.
+    pub fn update_bytes<O: Outcome>(
+        &self,
+        wait: impl Into<Patience>,
+        mut change: impl FnMut(&mut Vec<u8>) -> O,
+    ) -> Result<Receipt> {
+        update::step(self, wait.into(), &mut |bytes| update::with_bytes(self, bytes, &mut change))
+    }
+
+    /// Writes the document whole, whatever stood there, in the layout of a new document.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::update`], but never corrupt.
+    pub fn replace<T: Serialize>(&self, wait: impl Into<Patience>, value: &T) -> Result<Receipt> {
+        let bytes = self.format()?.fresh(&update::to_value(&self.path, value)?);
+        self.replace_bytes(wait, &bytes)
+    }
+
+    /// Writes the document's bytes, whatever stood there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::update`], but never corrupt.
+    pub fn replace_bytes(&self, wait: impl Into<Patience>, bytes: &[u8]) -> Result<Receipt> {
+        update::step(self, wait.into(), &mut |_| Ok(Some(bytes.to_vec())))
+    }
+
+    fn format(&self) -> Result<Format> {
+        Format::of(&self.path).map_err(|problem| Error::unsupported(&self.path, problem))
+    }
+}
+
+impl<H: Host> fmt::Debug for Document<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("path", &self.path)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Version {
+    /// The version of these bytes; `None` is a document that does not exist.
+    pub fn of(bytes: Option<&[u8]>) -> Version {
+        use sha2::Digest;
+        Version(bytes.map(|bytes| {
+            let digest = sha2::Sha256::digest(bytes);
+            let mut half = [0; 16];
+            half.copy_from_slice(&digest[..16]);
+            half
+        }))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(hash) => hash.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            None => f.write_str("absent"),
+        }
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Version, String> {
+        if text == "absent" {
+            return Ok(Version(None));
+        }
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+'));
+        let number = number.ok_or("a version is 32 hexadecimal digits, or `absent`")?;
+        Ok(Version(Some(number.to_be_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_print_and_parse() {
+        for version in [Version::of(None), Version::of(Some(b"")), Version::of(Some(b"{}"))] {
+            assert_eq!(version.to_string().parse(), Ok(version));
+        }
+        assert_eq!(Version::of(Some(b"")).to_string(), "e3b0c44298fc1c149afbf4c8996fb924");
+        assert!("e3b0".parse::<Version>().is_err());
+    }
+}

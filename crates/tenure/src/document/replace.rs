@@ -1,0 +1,260 @@
+//! The crash-safe write: after it, and after any crash in it, the file is the old one or the new one, whole.
+//!
+//! The caller holds the document's lock.
+//!
+//! 1. Open the directory, so that a lack of descriptors shows before anything is written.
+//! 2. Create a temporary file in the same directory: `O_EXCL`, mode 0600, a random name that no other process
+//!    has. Loop the write; `fstat` must show the full length.
+//! 3. Give it the old file's owner, extended attributes and mode, in this order: `chown` clears mode bits.
+//! 4. `fsync` it (`Power`). If that fails, the file is discarded: a second fsync may report what is not so.
+//! 5. The lock file and the document must be the ones that step 0 saw. If somebody deleted the lock file,
+//!    another process may hold a new one; if a program that does not lock wrote the document, its change
+//!    would be lost. The caller starts again.
+//! 6. `rename`. From here on the change is visible. 7. The caller releases the lock. 8. `fsync` the directory
+//!    (`Power`): the name survives. If that fails, the change is visible and its durability unknown.
+//!
+//! A crash before 6 leaves the temporary file. Whoever holds the lock next knows that it is an orphan, by its
+//! exact name pattern, and removes it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::{Durability, Reached};
+use crate::error::{Error, Result};
+use crate::host::{Errno, Host, Open, Stat};
+
+/// Behind the last dot of every temporary name.
+const SUFFIX: &str = "tenure-tmp";
+
+/// A document's file as it was found under the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) bytes: Vec<u8>,
+    pub(super) stat: Stat,
+}
+
+/// Where the document really is.
+pub(super) struct Place<'a, H: Host> {
+    pub(super) host: &'a H,
+    pub(super) path: &'a Path,
+    pub(super) durability: Durability,
+}
+
+/// A written file that nobody sees yet, removed unless it is renamed.
+pub(super) struct Prepared<H: Host> {
+    host: H,
+    temporary: PathBuf,
+    directory: H::File,
+    renamed: bool,
+}
+
+impl<H: Host> Drop for Prepared<H> {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // If this fails, the next holder of the lock sweeps.
+            let _swept_later = self.host.unlink(&self.temporary);
+        }
+    }
+}
+
+impl<H: Host> Place<'_, H> {
+    /// The directory, as a path that opens it even if it was reached through a symbolic link.
+    fn directory(&self) -> PathBuf {
+        match self.path.parent() {
+            Some(parent) if parent != Path::new("") => parent.join("."),
+            _ => PathBuf::from("."),
+        }
+    }
+
+    fn temporary_prefix(&self) -> OsString {
+        let mut prefix = OsString::from(".");
+        prefix.push(self.path.file_name().unwrap_or_default());
+        prefix.push(".");
+        prefix
+    }
+
+    /// Removes what writers of this very document left when they died. A failure leaves litter and harms
+    /// nobody, so the update goes on.
+    pub(super) fn sweep(&self) {
+        let (directory, prefix) = (self.directory(), self.temporary_prefix());
+        let names = self.host.list(&directory, &prefix).unwrap_or_default();
+        for name in names.iter().filter(|name| is_temporary(name, &prefix)) {
+            let _harmless = self.host.unlink(&directory.join(name));
+        }
+    }
+
+    /// The document's content, `None` if it does not exist.
+    pub(super) fn read(&self) -> Result<Option<Found>> {
+        let fail = |errno| Error::host("read the file", self.path, errno);
+        let file = match self.host.open(self.path, Open::Read) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(fail)?,
+        };
+        let stat = self.host.stat_file(&file).map_err(fail)?;
+        if stat.kind != crate::host::FileKind::Regular {
+            return Err(Error::unsupported(self.path, "is not a regular file, so it can't be a document"));
+        }
+        Ok(Some(Found { bytes: self.read_all(&file, stat.size).map_err(fail)?, stat }))
+    }
+
+    fn read_all(&self, file: &H::File, size: u64) -> std::result::Result<Vec<u8>, Errno> {
+        // One byte more than the size, so that the end shows without growing the buffer.
+        let mut bytes = vec![0; usize::try_from(size).map_err(|_| Errno::FBIG)? + 1];
+        let mut length = 0;
+        loop {
+            if length == bytes.len() {
+                bytes.resize(length * 2, 0);
+            }
+            match self.host.read(file, &mut bytes[length..])? {
+                0 => break,
+                read => length += read,
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// Steps 1 to 4.
+    pub(super) fn prepare(&self, bytes: &[u8], old: Option<&Stat>, new_mode: Option<u32>) -> Result<Prepared<H>> {
+        let fail = |errno| Error::host("write the new content beside the file", self.path, errno);
+        let directory = self.open_directory()?;
+        let mut name = self.temporary_prefix();
+        name.push(format!("{:016x}.{SUFFIX}", self.host.random()));
+        let temporary = self.path.with_file_name(name);
+        // A new document gets the mode that its creator's umask gives, unless one was asked for.
+        let mode = if old.is_none() && new_mode.is_none() { 0o666 } else { 0o600 };
+        let file = self.host.open(&temporary, Open::New { mode }).map_err(fail)?;
+        let prepared = Prepared { host: self.host.clone(), temporary, directory, renamed: false };
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.host.write(&file, left).map_err(fail)? {
+                0 => return Err(fail(Errno::NOSPC)),
+                written => left = &left[written..],
+            }
+        }
+        let size = self.host.stat_file(&file).map_err(fail)?.size;
+        if size != bytes.len() as u64 {
+            let problem = format!("wrote {} bytes, but the new file has {size}", bytes.len());
+            return Err(Error::io(self.path, problem, Errno::IO));
+        }
+        match (old, new_mode) {
+            (Some(old), _) => self.dress(&file, old)?,
+            (None, Some(mode)) => self.host.set_mode(&file, mode).map_err(fail)?,
+            (None, None) => {}
+        }
+        if self.durability == Durability::Power {
+            self.host.fsync(&file).map_err(|errno| Error::host("sync the new content to disk", self.path, errno))?;
+        }
+        Ok(prepared)
+    }
+
+    /// Step 3. What can't be kept is an error: a silent change of owner locks people out, a dropped access
+    /// list lets people in.
+    fn dress(&self, file: &H::File, old: &Stat) -> Result<()> {
+        let fail = |what: &str, errno| {
+            let operation = format!("keep the file's {what} on its new version; update it as its owner, or as root");
+            Error::host(&operation, self.path, errno)
+        };
+        let new = self.host.stat_file(file).map_err(|errno| fail("owner", errno))?;
+        if (new.uid, new.gid) != (old.uid, old.gid) {
+            self.host.set_owner(file, old.uid, old.gid).map_err(|errno| fail("owner and group", errno))?;
+        }
+        let attributes = self.host.open(self.path, Open::Read).and_then(|old| self.host.attributes(&old));
+        let attributes = attributes.map_err(|errno| fail("extended attributes", errno))?;
+        let present = match attributes.is_empty() {
+            true => Vec::new(),
+            false => self.host.attributes(file).map_err(|errno| fail("extended attributes", errno))?,
+        };
+        // An attribute that the system gave the new file itself (a security label) may be beyond our rights.
+        for (name, value) in attributes.iter().filter(|attribute| !present.contains(attribute)) {
+            let failed = |errno| fail(&format!("extended attribute {}", name.display()), errno);
+            self.host.set_attribute(file, name, value).map_err(failed)?;
+        }
+        self.host.set_mode(file, old.mode).map_err(|errno| fail("mode", errno))
+    }
+
+    fn open_directory(&self) -> Result<H::File> {
+        let directory = self.directory();
+        self.host
+            .open(&directory, Open::Read)
+            .map_err(|errno| Error::host("open the directory of the file", self.path, errno))
+    }
+
+    /// Whether the document is still the one that was read: the part of step 5 that concerns it.
+    pub(super) fn is_unchanged(&self, found: Option<&Found>) -> Result<bool> {
+        match (self.host.stat(self.path), found) {
+            (Ok(now), Some(found)) => {
+                let then = &found.stat;
+                Ok((now.id, now.size, now.modified_ns) == (then.id, then.size, then.modified_ns))
+            }
+            (Err(Errno::NOENT), found) => Ok(found.is_none()),
+            (Ok(_), None) => Ok(false),
+            (Err(errno), _) => Err(Error::host("look at the file", self.path, errno)),
+        }
+    }
+
+    /// Step 6.
+    pub(super) fn commit(&self, prepared: &mut Prepared<H>) -> Result<()> {
+        let renamed = self.host.rename(&prepared.temporary, self.path);
+        renamed.map_err(|errno| Error::host("put the new content in place of the file", self.path, errno))?;
+        prepared.renamed = true;
+        Ok(())
+    }
+
+    /// Step 8.
+    pub(super) fn settle(&self, prepared: &Prepared<H>) -> Reached {
+        match self.durability {
+            Durability::Process => Reached::Process,
+            Durability::Power => match self.host.fsync(&prepared.directory) {
+                Ok(()) => Reached::Power,
+                Err(_) => Reached::Unknown,
+            },
+        }
+    }
+
+    /// Makes what was read as durable as was asked for: it may be the visible half of another's update, or a
+    /// crashed one's, and whoever is told "nothing to change" relies on it.
+    pub(super) fn settle_unchanged(&self, exists: bool) -> Result<Reached> {
+        if self.durability == Durability::Process {
+            return Ok(Reached::Process);
+        }
+        let fail = |errno| Error::host("sync the file to disk", self.path, errno);
+        if exists {
+            let file = self.host.open(self.path, Open::Read).map_err(fail)?;
+            self.host.fsync(&file).map_err(fail)?;
+        }
+        let directory = self.open_directory()?;
+        self.host.fsync(&directory).map_err(fail)?;
+        Ok(Reached::Power)
+    }
+}
+
+/// Whether `name` is `prefix`, sixteen hexadecimal digits and the suffix; nothing else is ours to remove.
+fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let (name, prefix) = (name.as_encoded_bytes(), prefix.as_encoded_bytes());
+    let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())) else {
+        return false;
+    };
+    rest.len() == 17 && rest.ends_with(b".") && rest[..16].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_temporaries_are_swept() {
+        let prefix = OsStr::new(".a.json.");
+        let table = [
+            (".a.json.0123456789abcdef.tenure-tmp", true),
+            (".a.json.0123456789abcdeg.tenure-tmp", false),
+            (".a.json.0123456789abcde.tenure-tmp", false),
+            (".a.json.0123456789abcdef.tenure-tmp.bak", false),
+            (".a.json.b.0123456789abcdef.tenure-tmp", false),
+            (".a.json.", false),
+        ];
+        for (name, ours) in table {
+            assert_eq!(is_temporary(OsStr::new(name), prefix), ours, "{name}");
+        }
+    }
+}

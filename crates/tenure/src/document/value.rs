@@ -1,0 +1,116 @@
+//! A document's content as a tree in which numbers keep their text.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+
+/// The fields of an object, in the order of the document.
+pub type Fields = IndexMap<String, Value>;
+
+/// The deepest nesting of arrays and objects that a document may have.
+pub const DEPTH_MAX: usize = 512;
+
+/// A JSON value. A number is kept as it is written: `1.10`, `1e3` and integers of any size survive.
+///
+/// Two numbers are equal if their texts are; two objects are equal whatever the order of their fields.
+/// `{}` prints on one line, `{:#}` indented by two blanks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `null`; also what a missing document reads as.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as JSON writes it.
+    Number(String),
+    /// A string, decoded.
+    String(String),
+    /// An array.
+    Array(Vec<Value>),
+    /// An object.
+    Object(Fields),
+}
+
+impl Value {
+    /// The value as text, indented by `indent` for each level, or on one line.
+    pub fn to_text(&self, indent: Option<&str>) -> String {
+        let mut text = String::new();
+        self.write(&mut text, indent, 0);
+        text
+    }
+
+    fn write(&self, out: &mut String, indent: Option<&str>, level: usize) {
+        match self {
+            Value::Null => out.push_str("null"),
+            Value::Bool(true) => out.push_str("true"),
+            Value::Bool(false) => out.push_str("false"),
+            Value::Number(text) => out.push_str(text),
+            Value::String(text) => write_string(out, text),
+            Value::Array(items) => write_sequence(out, ['[', ']'], indent, level, items, |out, item, level| {
+                item.write(out, indent, level);
+            }),
+            Value::Object(fields) => write_sequence(out, ['{', '}'], indent, level, fields, |out, field, level| {
+                write_string(out, field.0);
+                out.push_str(if indent.is_some() { ": " } else { ":" });
+                field.1.write(out, indent, level);
+            }),
+        }
+    }
+}
+
+fn write_string(out: &mut String, text: &str) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+fn write_sequence<I: IntoIterator>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    indent: Option<&str>,
+    level: usize,
+    items: I,
+    mut write: impl FnMut(&mut String, I::Item, usize),
+) {
+    let new_line = |out: &mut String, level: usize| {
+        if let Some(indent) = indent {
+            out.push('\n');
+            (0..level).for_each(|_| out.push_str(indent));
+        }
+    };
+    out.push(open);
+    let mut empty = true;
+    for item in items {
+        if !empty {
+            out.push(',');
+        }
+        empty = false;
+        new_line(out, level + 1);
+        write(out, item, level + 1);
+    }
+    if !empty {
+        new_line(out, level);
+    }
+    out.push(close);
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text(f.alternate().then_some("  ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_layouts_print() {
+        let fields = [
+            ("n".to_owned(), Value::Number("1.10".into())),
+            ("a\"\u{1}".to_owned(), Value::Array(vec![Value::Null, Value::Bool(true)])),
+            ("e".to_owned(), Value::Object(Fields::new())),
+        ];
+        let value = Value::Object(fields.into_iter().collect());
+        assert_eq!(value.to_string(), r#"{"n":1.10,"a\"\u0001":[null,true],"e":{}}"#);
+        let indented = "{\n  \"n\": 1.10,\n  \"a\\\"\\u0001\": [\n    null,\n    true\n  ],\n  \"e\": {}\n}";
+        assert_eq!(format!("{value:#}"), indented);
+    }
+}
