@@ -1,1 +1,39 @@
-#![allow(missing_docs)] fn main(){}
+//! `tenure`: locks and shared documents at the shell.
+//!
+//! Each command is one file in `cmd/`; [`args`] says what the commands take, [`exit`] what they answer.
+
+mod args;
+mod cmd;
+mod exit;
+mod expression;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to report to if stderr itself is closed.
+            let _unreportable = error.print();
+            return if error.use_stderr() { exit::Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match &cli.command {
+        Command::Run(args) => cmd::run::run(args),
+        Command::Update(args) => cmd::update::update(args),
+        Command::Get(args) => cmd::get::get(args),
+        Command::Status(args) => cmd::status::status(args),
+        Command::Completions { shell } => cmd::manual::completions(*shell),
+        Command::Man { directory } => cmd::manual::man(directory.as_deref()),
+    };
+    outcome.unwrap_or_else(|Failure { exit, message }| {
+        output::tell(&message);
+        exit.into()
+    })
+}

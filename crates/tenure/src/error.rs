@@ -120,21 +120,33 @@ impl Error {
     /// A host call on `path` that failed while trying to `operation`.
     pub(crate) fn host(operation: &str, path: &Path, errno: Errno) -> Error {
         let (kind, advice) = match errno {
-            Errno::ACCESS | Errno::PERM => (Kind::Permission, "check owner and mode of the file and its directory"),
+            Errno::ACCESS | Errno::PERM => {
+                (Kind::Permission, "check owner and mode of the file and its directory")
+            }
             Errno::ROFS => (Kind::Permission, "the file system is mounted read-only"),
             Errno::NOENT => (Kind::CannotCreate, "its directory does not exist; create that first"),
             Errno::NOTDIR => (Kind::CannotCreate, "a part of the path is not a directory"),
             Errno::NAMETOOLONG => (Kind::CannotCreate, "the name is too long for this file system"),
-            Errno::LOOP => (Kind::CannotCreate, "it is a symbolic link, which a lock does not follow; name the file itself"),
+            Errno::LOOP => (
+                Kind::CannotCreate,
+                "it is a symbolic link, which a lock does not follow; name the file itself",
+            ),
             Errno::ISDIR => (Kind::CannotCreate, "it is a directory"),
             Errno::NOSPC | Errno::DQUOT => (Kind::Io, "free some space and try again"),
-            Errno::MFILE => (Kind::Io, "this process has too many open files; raise `ulimit -n` or close some"),
+            Errno::MFILE => {
+                (Kind::Io, "this process has too many open files; raise `ulimit -n` or close some")
+            }
             Errno::NFILE => (Kind::Io, "the system has too many open files"),
-            Errno::BUSY => (Kind::Io, "it is a mount point (a single-file bind mount?); mount its directory instead"),
-            Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS => (Kind::Io, "this file system does not offer the call"),
+            Errno::BUSY => {
+                (Kind::Io, "it is a mount point (a single-file bind mount?); mount its directory instead")
+            }
+            Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS => {
+                (Kind::Io, "this file system does not offer the call")
+            }
             _ => (Kind::Io, "the device or file system failed"),
         };
-        Error::new(kind, path, format!("cannot {operation}: {} ({advice})", sentence(errno))).with_source(errno)
+        Error::new(kind, path, format!("cannot {operation}: {} ({advice})", sentence(errno)))
+            .with_source(errno)
     }
 
     /// The path that the operation was about.

@@ -2,7 +2,9 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look at the real system"))]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("tenure runs on Linux only for now: the host seam (src/host) is where another system comes in");
+compile_error!(
+    "tenure runs on Linux only for now: the host seam (src/host) is where another system comes in"
+);
 
 pub mod document;
 pub mod error;

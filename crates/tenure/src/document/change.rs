@@ -54,7 +54,13 @@ fn compare(file: &Value, before: &Value, after: &Value, path: &mut Vec<Step>, fo
     }
 }
 
-fn compare_fields(file: &Fields, before: &Fields, after: &Fields, path: &mut Vec<Step>, found: &mut Vec<Change>) {
+fn compare_fields(
+    file: &Fields,
+    before: &Fields,
+    after: &Fields,
+    path: &mut Vec<Step>,
+    found: &mut Vec<Change>,
+) {
     for key in before.keys().filter(|key| !after.contains_key(*key) && file.contains_key(*key)) {
         path.push(Step::Key(key.clone()));
         found.push(Change { path: path.clone(), action: Action::Remove });
@@ -73,7 +79,13 @@ fn compare_fields(file: &Fields, before: &Fields, after: &Fields, path: &mut Vec
 
 /// Elements at both ends that did not change keep their place; between them elements are compared in pairs,
 /// and the rest is inserted or removed.
-fn compare_items(file: &[Value], before: &[Value], after: &[Value], path: &mut Vec<Step>, found: &mut Vec<Change>) {
+fn compare_items(
+    file: &[Value],
+    before: &[Value],
+    after: &[Value],
+    path: &mut Vec<Step>,
+    found: &mut Vec<Change>,
+) {
     let head = before.iter().zip(after).take_while(|(old, new)| old == new).count();
     let rest = before.len().min(after.len()) - head;
     let ends = before.iter().rev().zip(after.iter().rev());
@@ -112,7 +124,9 @@ pub(crate) fn apply(value: &mut Value, changes: &[Change]) {
                 fields.shift_remove(key);
             }
             (Value::Array(items), Step::Index(index), Action::Set(new)) => items[*index] = new.clone(),
-            (Value::Array(items), Step::Index(index), Action::Insert(new)) => items.insert(*index, new.clone()),
+            (Value::Array(items), Step::Index(index), Action::Insert(new)) => {
+                items.insert(*index, new.clone())
+            }
             (Value::Array(items), Step::Index(index), Action::Remove) => {
                 items.remove(*index);
             }
@@ -155,7 +169,12 @@ mod tests {
             (r#"{"a":1}"#, r#"{"a":1,"default":0}"#, r#"{"a":1,"default":3}"#, r#"{"a":1,"default":3}"#),
             (r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#, r#"{"b":2}"#, r#"{"b":2}"#),
             (r#"{}"#, r#"{"deep":{"x":0}}"#, r#"{"deep":{"x":1}}"#, r#"{"deep":{"x":1}}"#),
-            (r#"[{"i":1,"k":9},{"i":2}]"#, r#"[{"i":1},{"i":2}]"#, r#"[{"i":3},{"i":2}]"#, r#"[{"i":3,"k":9},{"i":2}]"#),
+            (
+                r#"[{"i":1,"k":9},{"i":2}]"#,
+                r#"[{"i":1},{"i":2}]"#,
+                r#"[{"i":3},{"i":2}]"#,
+                r#"[{"i":3,"k":9},{"i":2}]"#,
+            ),
             ("[1,2,3,4]", "[1,2,3,4]", "[1,3,4]", "[1,3,4]"),
             ("[1,4]", "[1,4]", "[1,2,3,4]", "[1,2,3,4]"),
             ("[1.0]", "[1.0,2]", "[1,2,3]", "[1,2,3]"),

@@ -38,6 +38,7 @@ mod value;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -49,7 +50,7 @@ pub use value::{DEPTH_MAX, Fields, Value};
 
 use crate::error::{BoxError, Error, Result};
 use crate::host::{Host, Native};
-use crate::lock::Contention;
+use crate::lock::{Contention, Report};
 use crate::wait::Patience;
 
 /// What an acknowledged change must survive.
@@ -102,7 +103,7 @@ pub struct Document<H: Host = Native> {
     initial: Option<Value>,
     mode: Option<u32>,
     expected: Option<Version>,
-    report: Option<(Duration, std::sync::Arc<dyn Fn(&Contention) + Send + Sync>)>,
+    report: Option<Report>,
 }
 
 impl Document {
@@ -116,7 +117,15 @@ impl<H: Host> Document<H> {
     /// [`Document::open`] on another host.
     pub fn open_on(host: H, path: impl Into<PathBuf>) -> Document<H> {
         let path = path.into();
-        Document { host, path, durability: Durability::Power, initial: None, mode: None, expected: None, report: None }
+        Document {
+            host,
+            path,
+            durability: Durability::Power,
+            initial: None,
+            mode: None,
+            expected: None,
+            report: None,
+        }
     }
 
     /// Sets what an acknowledged change must survive (default: [`Durability::Power`]).
@@ -161,8 +170,12 @@ impl<H: Host> Document<H> {
 
     /// As [`crate::Lock::on_wait`], for the waits of this document.
     #[must_use]
-    pub fn on_wait(mut self, after: Duration, tell: impl Fn(&Contention) + Send + Sync + 'static) -> Document<H> {
-        self.report = Some((after, std::sync::Arc::new(tell)));
+    pub fn on_wait(
+        mut self,
+        after: Duration,
+        tell: impl Fn(&Contention) + Send + Sync + 'static,
+    ) -> Document<H> {
+        self.report = Some(Report { after, tell: Arc::new(tell) });
         self
     }
 
@@ -193,6 +206,16 @@ impl<H: Host> Document<H> {
         update::read_value(self, update::found(self)?.as_deref())
     }
 
+    /// [`Document::read_value`] with the version of what was read, for [`Document::if_version`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::read`].
+    pub fn read_versioned(&self) -> Result<(Value, Version)> {
+        let bytes = update::found(self)?;
+        Ok((update::read_value(self, bytes.as_deref())?, Version::of(bytes.as_deref())))
+    }
+
     /// Reads the document's bytes, `None` if there is no file.
     ///
     /// # Errors
@@ -220,12 +243,16 @@ impl<H: Host> Document<H> {
     /// # Durability
     ///
     /// As asked by [`Document::durability`]; the receipt says what was reached.
-    pub fn update<T, O>(&self, wait: impl Into<Patience>, mut change: impl FnMut(&mut T) -> O) -> Result<Receipt>
+    pub fn update<T, O>(
+        &self,
+        wait: impl Into<Patience>,
+        mut change: impl FnMut(&mut T) -> O,
+    ) -> Result<Receipt>
     where
         T: Serialize + DeserializeOwned,
         O: Outcome,
     {
-        update::step(self, wait.into(), &mut |bytes| update::with_model(self, bytes, &mut change))
+        update::step(self, &wait.into(), &mut |bytes| update::with_model(self, bytes, &mut change))
     }
 
     /// [`Document::update`] for callers that bring their own model of the document: `change` gets the value and
@@ -239,7 +266,7 @@ impl<H: Host> Document<H> {
         wait: impl Into<Patience>,
         mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
     ) -> Result<Receipt> {
-        update::step(self, wait.into(), &mut |bytes| update::with_values(self, bytes, &mut change))
+        update::step(self, &wait.into(), &mut |bytes| update::with_values(self, bytes, &mut change))
     }
 
     /// The bytes that [`Document::transform`] would leave, without a lock and without writing them: the bytes
@@ -269,7 +296,7 @@ impl<H: Host> Document<H> {
         wait: impl Into<Patience>,
         mut change: impl FnMut(&mut Vec<u8>) -> O,
     ) -> Result<Receipt> {
-        update::step(self, wait.into(), &mut |bytes| update::with_bytes(self, bytes, &mut change))
+        update::step(self, &wait.into(), &mut |bytes| update::with_bytes(self, bytes, &mut change))
     }
 
     /// Writes the document whole, whatever stood there, in the layout of a new document.
@@ -288,7 +315,7 @@ impl<H: Host> Document<H> {
     ///
     /// As for [`Document::update`], but never corrupt.
     pub fn replace_bytes(&self, wait: impl Into<Patience>, bytes: &[u8]) -> Result<Receipt> {
-        update::step(self, wait.into(), &mut |_| Ok(Some(bytes.to_vec())))
+        update::step(self, &wait.into(), &mut |_| Ok(Some(bytes.to_vec())))
     }
 
     fn format(&self) -> Result<Format> {
@@ -334,7 +361,8 @@ impl std::str::FromStr for Version {
         if text == "absent" {
             return Ok(Version(None));
         }
-        let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+'));
+        let number =
+            u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32 && !text.starts_with('+'));
         let number = number.ok_or("a version is 32 hexadecimal digits, or `absent`")?;
         Ok(Version(Some(number.to_be_bytes())))
     }

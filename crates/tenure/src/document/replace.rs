@@ -115,7 +115,12 @@ impl<H: Host> Place<'_, H> {
     }
 
     /// Steps 1 to 4.
-    pub(super) fn prepare(&self, bytes: &[u8], old: Option<&Stat>, new_mode: Option<u32>) -> Result<Prepared<H>> {
+    pub(super) fn prepare(
+        &self,
+        bytes: &[u8],
+        old: Option<&Stat>,
+        new_mode: Option<u32>,
+    ) -> Result<Prepared<H>> {
         let fail = |errno| Error::host("write the new content beside the file", self.path, errno);
         let directory = self.open_directory()?;
         let mut name = self.temporary_prefix();
@@ -143,7 +148,9 @@ impl<H: Host> Place<'_, H> {
             (None, None) => {}
         }
         if self.durability == Durability::Power {
-            self.host.fsync(&file).map_err(|errno| Error::host("sync the new content to disk", self.path, errno))?;
+            self.host
+                .fsync(&file)
+                .map_err(|errno| Error::host("sync the new content to disk", self.path, errno))?;
         }
         Ok(prepared)
     }
@@ -152,7 +159,8 @@ impl<H: Host> Place<'_, H> {
     /// list lets people in.
     fn dress(&self, file: &H::File, old: &Stat) -> Result<()> {
         let fail = |what: &str, errno| {
-            let operation = format!("keep the file's {what} on its new version; update it as its owner, or as root");
+            let operation =
+                format!("keep the file's {what} on its new version; update it as its owner, or as root");
             Error::host(&operation, self.path, errno)
         };
         let new = self.host.stat_file(file).map_err(|errno| fail("owner", errno))?;
@@ -235,7 +243,9 @@ fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
     let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())) else {
         return false;
     };
-    rest.len() == 17 && rest.ends_with(b".") && rest[..16].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    rest.len() == 17
+        && rest.ends_with(b".")
+        && rest[..16].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -52,7 +52,11 @@ impl<E: Into<BoxError>> Outcome for std::result::Result<(), E> {
 /// Makes the new content of the old, or `None` if nothing is to be changed.
 type Change<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>;
 
-pub(super) fn step<H: Host>(document: &Document<H>, patience: Patience, change: Change<'_>) -> Result<Receipt> {
+pub(super) fn step<H: Host>(
+    document: &Document<H>,
+    patience: &Patience,
+    change: Change<'_>,
+) -> Result<Receipt> {
     for _ in 0..ROUNDS_MAX {
         let target = resolve(&document.host, &document.path)?;
         let held = lock(document, &target)?.acquire(patience.clone())?;
@@ -113,10 +117,7 @@ fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
         }
         Err(errno) => return Err(Error::host("look at the file", target, errno)),
     }
-    if let Some((after, tell)) = document.report.clone() {
-        lock = lock.on_wait(after, move |contention| tell(contention));
-    }
-    Ok(lock)
+    Ok(lock.reporting(document.report.clone()))
 }
 
 /// The file that the path means: symbolic links in the last component are followed, also to a file that does
@@ -161,7 +162,8 @@ pub(super) fn expect_version<H: Host>(document: &Document<H>, bytes: Option<&[u8
     let version = Version::of(bytes);
     match document.expected {
         Some(expected) if expected != version => {
-            let problem = format!("is version {version} by now, not {expected}. Read it again and decide anew");
+            let problem =
+                format!("is version {version} by now, not {expected}. Read it again and decide anew");
             Err(Error::conflict(&document.path, problem))
         }
         _ => Ok(()),
@@ -194,7 +196,10 @@ pub(super) fn read_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) 
     }
 }
 
-pub(super) fn read_model<T: DeserializeOwned, H: Host>(document: &Document<H>, bytes: Option<&[u8]>) -> Result<T> {
+pub(super) fn read_model<T: DeserializeOwned, H: Host>(
+    document: &Document<H>,
+    bytes: Option<&[u8]>,
+) -> Result<T> {
     let format = document.format()?;
     let Some(value) = absent(document, bytes) else {
         let read = format.deserialize(bytes.unwrap_or_default());
@@ -208,7 +213,8 @@ pub(super) fn read_model<T: DeserializeOwned, H: Host>(document: &Document<H>, b
 
 /// A caller's value as a tree, by way of its JSON text, so that no digit is lost.
 pub(super) fn to_value<T: Serialize>(path: &Path, value: &T) -> Result<Value> {
-    let unfit = |problem: String| Error::rejected(path, format!("the value has no JSON form: {problem}"), None);
+    let unfit =
+        |problem: String| Error::rejected(path, format!("the value has no JSON form: {problem}"), None);
     let text = serde_json::to_string(value).map_err(|error| unfit(error.to_string()))?;
     super::formats::json::parse(&text).map_err(|problem| unfit(problem.to_string()))
 }

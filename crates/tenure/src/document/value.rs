@@ -31,6 +31,15 @@ pub enum Value {
 }
 
 impl Value {
+    /// Parses a JSON text as strictly as a document: no duplicate keys, no trailing text.
+    ///
+    /// # Errors
+    ///
+    /// The place and the problem, as text.
+    pub fn parse_json(text: &str) -> Result<Value, String> {
+        super::formats::json::parse(text).map_err(|problem| problem.to_string())
+    }
+
     /// The value as text, indented by `indent` for each level, or on one line.
     pub fn to_text(&self, indent: Option<&str>) -> String {
         let mut text = String::new();
@@ -45,14 +54,18 @@ impl Value {
             Value::Bool(false) => out.push_str("false"),
             Value::Number(text) => out.push_str(text),
             Value::String(text) => write_string(out, text),
-            Value::Array(items) => write_sequence(out, ['[', ']'], indent, level, items, |out, item, level| {
-                item.write(out, indent, level);
-            }),
-            Value::Object(fields) => write_sequence(out, ['{', '}'], indent, level, fields, |out, field, level| {
-                write_string(out, field.0);
-                out.push_str(if indent.is_some() { ": " } else { ":" });
-                field.1.write(out, indent, level);
-            }),
+            Value::Array(items) => {
+                write_sequence(out, ['[', ']'], indent, level, items, |out, item, level| {
+                    item.write(out, indent, level);
+                })
+            }
+            Value::Object(fields) => {
+                write_sequence(out, ['{', '}'], indent, level, fields, |out, field, level| {
+                    write_string(out, field.0);
+                    out.push_str(if indent.is_some() { ": " } else { ":" });
+                    field.1.write(out, indent, level);
+                })
+            }
         }
     }
 }

@@ -42,7 +42,10 @@ pub(super) struct Notice {
 }
 
 /// Closes the child's copy of its parent's instance, whose events belong to the parent.
-#[expect(unsafe_code, reason = "the owner of the descriptor is the parent's state, which the child left behind")]
+#[expect(
+    unsafe_code,
+    reason = "the owner of the descriptor is the parent's state, which the child left behind"
+)]
 pub(super) fn forget_in_child() {
     let raw: RawFd = INSTANCE.swap(-1, Ordering::AcqRel);
     if raw >= 0 {

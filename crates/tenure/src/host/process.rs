@@ -20,10 +20,9 @@ pub(super) fn flock_holders(file: FileId) -> Result<Holders> {
         let Some(pid) = entry.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         match locked_by(pid, file) {
             Ok(Some(mode)) => holders.list.push(describe(pid, mode, true)),
-            Ok(None) => {}
             Err(Errno::ACCESS | Errno::PERM) => holders.partial = true,
-            // The process ended while we looked.
-            Err(_) => {}
+            // Any other error: the process ended while we looked.
+            Ok(None) | Err(_) => {}
         }
     }
     if holders.list.is_empty() {
@@ -37,7 +36,9 @@ fn locked_by(pid: u32, file: FileId) -> Result<Option<Mode>> {
     let directory = format!("/proc/{pid}/fd");
     for name in listed(Path::new(&directory))? {
         let Some(fd) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = rustix::fs::statat(CWD, format!("{directory}/{fd}"), AtFlags::empty()) else { continue };
+        let Ok(stat) = rustix::fs::statat(CWD, format!("{directory}/{fd}"), AtFlags::empty()) else {
+            continue;
+        };
         if (FileId { device: stat.st_dev, inode: stat.st_ino }) != file {
             continue;
         }
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn this_process_is_described() {
-        let me = describe(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs(), Mode::Shared, true);
+        let me =
+            describe(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs(), Mode::Shared, true);
         assert!(me.command.is_some_and(|command| command.contains("tenure")));
         assert!(me.running_for.is_some_and(|age| age < Duration::from_secs(3600)));
     }

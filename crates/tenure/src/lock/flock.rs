@@ -49,10 +49,7 @@ pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -
     let mut waiting = Waiting::new(lock, mode, patience);
     // Bounded by the caller's patience: each further round means that someone replaced the lock file.
     loop {
-        let place = match waiting.queue()? {
-            Some(place) => place,
-            None => continue,
-        };
+        let Some(place) = waiting.queue()? else { continue };
         match attempt(lock, mode, place.file)? {
             Attempt::Acquired(file) => return Ok(Held::new(lock, file, place)),
             Attempt::Replaced => {}

@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::flock::{Place, is_current};
 use super::Lock;
+use super::flock::{Place, is_current};
 use crate::error::{Error, Result};
 use crate::host::{Host, Native, Open};
 

@@ -70,12 +70,13 @@ pub(crate) enum Creation {
     },
 }
 
-type ReportFn = dyn Fn(&Contention) + Send + Sync;
+pub(crate) type ReportFn = dyn Fn(&Contention) + Send + Sync;
 
+/// Who is told of a wait, and after how long.
 #[derive(Clone)]
-struct Report {
-    after: Duration,
-    tell: Arc<ReportFn>,
+pub(crate) struct Report {
+    pub(crate) after: Duration,
+    pub(crate) tell: Arc<ReportFn>,
 }
 
 /// A wait that goes on, as told to [`Lock::on_wait`].
@@ -124,6 +125,11 @@ impl<H: Host> Lock<H> {
     #[must_use]
     pub fn on_wait(mut self, after: Duration, tell: impl Fn(&Contention) + Send + Sync + 'static) -> Lock<H> {
         self.report = Some(Report { after, tell: Arc::new(tell) });
+        self
+    }
+
+    pub(crate) fn reporting(mut self, report: Option<Report>) -> Lock<H> {
+        self.report = report;
         self
     }
 
@@ -206,6 +212,9 @@ fn unless_busy<H: Host>(outcome: Result<Held<H>>) -> Result<Option<Held<H>>> {
 
 impl<H: Host> fmt::Debug for Lock<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lock").field("path", &self.path).field("creation", &self.creation).finish_non_exhaustive()
+        f.debug_struct("Lock")
+            .field("path", &self.path)
+            .field("creation", &self.creation)
+            .finish_non_exhaustive()
     }
 }

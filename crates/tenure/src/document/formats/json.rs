@@ -31,9 +31,8 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
     let body = text.trim_start_matches(BYTE_ORDER_MARK);
     check::<serde::de::IgnoredAny>(body.as_bytes())?;
-    let parsed = parse_to_ast(body, &CollectOptions::default(), &STRICT).map_err(|error| {
-        Problem::at(body.as_bytes(), error.range().start, error.kind().to_string())
-    })?;
+    let parsed = parse_to_ast(body, &CollectOptions::default(), &STRICT)
+        .map_err(|error| Problem::at(body.as_bytes(), error.range().start, error.kind().to_string()))?;
     match parsed.value {
         Some(value) => convert(body, value),
         None => Err(Problem::at(body.as_bytes(), 0, "the file is empty")),
@@ -55,7 +54,8 @@ fn check<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// serde_json counts lines from 1 and bytes of the line up to and including the one that is wrong.
 fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
-    let starts = std::iter::once(0).chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1));
+    let starts =
+        std::iter::once(0).chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1));
     starts.take(line.max(1)).last().unwrap_or(0) + column.saturating_sub(1)
 }
 
@@ -65,9 +65,9 @@ fn convert(text: &str, value: ast::Value<'_>) -> Result<Value, Problem> {
         ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
         ast::Value::NumberLit(literal) => Value::Number(literal.value.to_owned()),
         ast::Value::StringLit(literal) => Value::String(literal.value.into_owned()),
-        ast::Value::Array(array) => {
-            Value::Array(array.elements.into_iter().map(|item| convert(text, item)).collect::<Result<_, _>>()?)
-        }
+        ast::Value::Array(array) => Value::Array(
+            array.elements.into_iter().map(|item| convert(text, item)).collect::<Result<_, _>>()?,
+        ),
         ast::Value::Object(object) => {
             let mut fields = IndexMap::with_capacity(object.properties.len());
             for property in object.properties {
@@ -124,23 +124,25 @@ fn edit_one(root: &CstRootNode, change: &Change) -> Option<()> {
     let parent = parents.iter().try_fold(root.value()?, |node, step| child(&node, step))?;
     match (last, &change.action) {
         (Step::Key(key), Action::Set(new)) => match parent.as_object()?.get(key) {
-            Some(property) => set(property.value()?, new, |new| property.set_value(new)),
+            Some(property) => set(&property.value()?, new, |new| property.set_value(new)),
             None => drop(parent.as_object()?.append(key, input(new))),
         },
         (Step::Key(key), Action::Remove) => parent.as_object()?.get(key)?.remove(),
         (Step::Index(index), Action::Set(new)) => {
             let node = parent.as_array()?.elements().into_iter().nth(*index)?;
-            set(node.clone(), new, |new| drop(replace(node, new)));
+            set(&node, new, |new| drop(replace(&node, new)));
         }
         (Step::Index(index), Action::Insert(new)) => drop(parent.as_array()?.insert(*index, input(new))),
-        (Step::Index(index), Action::Remove) => parent.as_array()?.elements().into_iter().nth(*index)?.remove(),
+        (Step::Index(index), Action::Remove) => {
+            parent.as_array()?.elements().into_iter().nth(*index)?.remove()
+        }
         (Step::Key(_), Action::Insert(_)) => return None,
     }
     Some(())
 }
 
 /// Replaces a scalar's text in place where that is enough.
-fn set(node: CstNode, new: &Value, otherwise: impl FnOnce(CstInputValue)) {
+fn set(node: &CstNode, new: &Value, otherwise: impl FnOnce(CstInputValue)) {
     match (new, node.as_number_lit(), node.as_string_lit()) {
         (Value::Number(text), Some(literal), _) => literal.set_raw_value(text.clone()),
         (Value::String(text), _, Some(literal)) => {
@@ -150,7 +152,7 @@ fn set(node: CstNode, new: &Value, otherwise: impl FnOnce(CstInputValue)) {
     }
 }
 
-fn replace(node: CstNode, new: CstInputValue) -> Option<CstNode> {
+fn replace(node: &CstNode, new: CstInputValue) -> Option<CstNode> {
     if let Some(array) = node.as_array() {
         return array.replace_with(new);
     }

@@ -38,8 +38,10 @@ impl Problem {
     /// A problem at a byte offset of `bytes`.
     pub(crate) fn at(bytes: &[u8], offset: usize, what: impl Into<String>) -> Problem {
         let offset = offset.min(bytes.len());
-        let line_start = bytes[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        let line_end = bytes[offset..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| offset + end);
+        let line_start =
+            bytes[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let line_end =
+            bytes[offset..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| offset + end);
         let line = bytes[..line_start].iter().filter(|byte| **byte == b'\n').count() + 1;
         let before = String::from_utf8_lossy(&bytes[line_start..offset]).into_owned();
         let behind = String::from_utf8_lossy(&bytes[offset..line_end]).into_owned();

@@ -1,0 +1,234 @@
+//! What the commands take.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use tenure::{Version, Wait};
+
+use crate::exit;
+
+/// Locks and shared documents for programs that run more than once at a time.
+///
+/// A lock file is held by one process at a time (or by many readers) and is free again as soon as its holder is
+/// gone, however it ended. A document is a file that is read, changed and written as one step: no change is
+/// lost, no half-written file is ever seen.
+#[derive(Debug, Parser)]
+#[command(name = "tenure", version, after_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Run),
+    Update(Update),
+    Get(Get),
+    Status(Status),
+    /// Print the completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page for each command into DIRECTORY
+    Man {
+        /// Where to write tenure.1, tenure-run.1, ...
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// Run a command while holding a lock
+///
+/// The lock is released when the command ends, whatever processes it has left behind. If tenure itself is
+/// killed, the command keeps the lock until it ends. Signals sent to tenure are passed on to the command.
+///
+/// Excludes, and is excluded by, everything that locks the same file with flock(2): flock(1), Python's filelock,
+/// other tenures.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// Hold the lock together with other --shared holders
+    #[arg(long, short = 's')]
+    pub(crate) shared: bool,
+    /// Do not wait: end with exit code 75 if the lock is held
+    #[arg(long = "try", short = 'n', conflicts_with = "wait")]
+    pub(crate) try_once: bool,
+    /// Wait at most this long, e.g. 300ms, 2s, 1m (default: for ever)
+    #[arg(long, short = 'w', value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// Do not let the command inherit the lock: if tenure is killed, the lock is free at once
+    #[arg(long, short = 'o')]
+    pub(crate) close: bool,
+    /// The exit code if the lock can't be had in time
+    #[arg(long, short = 'E', value_name = "N", default_value_t = 75)]
+    pub(crate) busy_exit: u8,
+    /// The file (or directory) to lock; created if missing, never deleted
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) lock: PathBuf,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<OsString>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  tenure run deploy.lock -- ./deploy.sh
+  tenure run --try cron.lock -- nightly-job      # exit 75 if it still runs
+  tenure run --wait 30s --shared db.lock -- pg_dump app
+  tenure run /var/lib/app -- backup /var/lib/app  # a directory is a lock as well";
+
+/// Change a JSON file with a jq expression, as one step that nothing comes between
+///
+/// Reads FILE (a missing one is null), runs EXPR on it, and puts the one result in its place, so that a crash
+/// at any moment leaves the old content or the new one. Prints the new document. The layout, and whatever the
+/// expression did not change, stay as they are. Concurrent updates wait for each other: FILE.lock beside FILE
+/// is the lock, and is never deleted.
+#[derive(Debug, Args)]
+#[command(after_help = UPDATE_EXAMPLES)]
+pub(crate) struct Update {
+    /// The file to change
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) expression: Expression,
+    /// What a missing or empty file holds before EXPR runs: an expression on null
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) init: Option<String>,
+    /// Write nothing; print the change as a unified diff
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait at most this long for other updates (default: for ever)
+    #[arg(long, short = 'w', value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// What the change must survive once tenure has ended
+    #[arg(long, value_enum, default_value_t = DurabilityArg::Power)]
+    pub(crate) durability: DurabilityArg,
+    /// Change nothing (exit 76) unless the file is this version, as `tenure get --json` or an earlier
+    /// `update --json` printed it; `absent` for a file that must not exist
+    #[arg(long, value_name = "V")]
+    pub(crate) if_version: Option<Version>,
+    /// Print an object with changed, version, durability and document
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) json: bool,
+}
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  tenure update state.json '.visits += 1'
+  tenure update config.json --arg host \"$HOST\" '.servers[$host].seen = now'
+  tenure update queue.json --init '[]' '. + [\"job\"]'
+  tenure update --dry-run config.json 'del(.obsolete)'";
+
+/// Read a JSON file, or what a jq expression makes of it
+///
+/// Takes no lock and waits for nobody: an update puts the new file in place in one step. Prints every result.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tenure get state.json .visits\n  tenure get -r config.json '.servers | keys[]'"
+)]
+pub(crate) struct Get {
+    /// The file to read
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) expression: Expression,
+    /// Print an object with version and results
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A jq expression and its variables.
+#[derive(Debug, Args)]
+pub(crate) struct Expression {
+    /// The jq expression (as jaq understands it: https://gedenkt.at/jaq/manual)
+    #[arg(value_name = "EXPR")]
+    pub(crate) code: Option<String>,
+    /// Read the expression from a file
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "code", value_hint = ValueHint::FilePath)]
+    pub(crate) from_file: Option<PathBuf>,
+    /// Set $NAME to the string VALUE
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"])]
+    pub(crate) arg: Vec<String>,
+    /// Set $NAME to a JSON value
+    #[arg(long, num_args = 2, value_names = ["NAME", "JSON"])]
+    pub(crate) argjson: Vec<String>,
+    /// Print strings as they are, without quotes
+    #[arg(long, short = 'r')]
+    pub(crate) raw: bool,
+    /// Stop an expression that runs longer than this
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) time_limit: Duration,
+}
+
+/// Say who holds a lock
+///
+/// Looks only: nobody is disturbed. Beside each PATH, PATH.lock is looked at if it exists, which is the lock of
+/// a document. Holders on other machines, or outside this pid namespace, can't be seen.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tenure status deploy.lock state.json")]
+pub(crate) struct Status {
+    /// Lock files, or documents
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print an array of objects with path, state, holders and partial
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// A power loss: file and directory are synced to disk
+    Power,
+    /// The death of any process; not synced
+    Process,
+}
+
+/// The `Wait` that `--wait` asks for.
+pub(crate) fn wait(limit: Option<Duration>) -> Wait {
+    limit.map_or(Wait::Forever, Wait::within)
+}
+
+/// `300ms`, `2s`, `1.5m`, `1h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1.0,
+        "s" => 1e3,
+        "m" => 6e4,
+        "h" => 3.6e6,
+        _ => {
+            return Err(
+                "a duration is a number with one of the units ms, s, m, h, e.g. 300ms or 2s".to_owned()
+            );
+        }
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    Duration::try_from_secs_f64(number * milliseconds / 1e3).map_err(|_| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        let table =
+            [("300ms", 300), ("2s", 2000), ("1m", 60_000), ("1.5s", 1500), ("0s", 0), ("1h", 3_600_000)];
+        for (text, milliseconds) in table {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "2", "s", "-1s", "1..2s", "2 s", "1d", "999999999999999999999h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

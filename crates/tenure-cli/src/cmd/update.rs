@@ -1,0 +1,86 @@
+//! `tenure update`: change a document by expression.
+
+use std::process::ExitCode;
+
+use tenure::document::Value;
+use tenure::{Document, Durability, Reached, Receipt};
+
+use crate::args::{DurabilityArg, Update, wait};
+use crate::exit::{Exit, Failure};
+use crate::expression::Expression;
+use crate::output;
+
+pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
+    // The deadline counts from here, not from when the expression is compiled.
+    let wait = wait(args.wait);
+    if args.expression.code.is_none() && args.expression.from_file.is_none() {
+        let problem = "an update needs an expression: tenure update FILE EXPR, or -f FILE";
+        return Err(Failure::new(Exit::Usage, problem));
+    }
+    let expression = Expression::from_args(&args.expression)?;
+    let document = document(args)?;
+    if args.dry_run {
+        return preview(&document, &expression);
+    }
+    let mut new = Value::Null;
+    let receipt = document.transform(wait, |value| {
+        let (before, after) = expression.run_single(value)?;
+        new = after.clone();
+        Ok((before, after))
+    })?;
+    if args.json {
+        output::print_value(&report(&receipt, new), false)?;
+    } else {
+        output::print_value(&new, args.expression.raw)?;
+    }
+    if receipt.durability == Reached::Unknown {
+        let problem = "the change is made and visible, but syncing the directory failed, so it may not survive a power loss";
+        return Err(Failure::new(Exit::Io, format!("{}: {problem}", args.file.display())));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn document(args: &Update) -> Result<Document, Failure> {
+    let durability = match args.durability {
+        DurabilityArg::Power => Durability::Power,
+        DurabilityArg::Process => Durability::Process,
+    };
+    let mut document =
+        Document::open(&args.file).durability(durability).on_wait(output::SILENCE, output::tell_waiting);
+    if let Some(version) = args.if_version {
+        document = document.if_version(version);
+    }
+    if let Some(code) = &args.init {
+        let init = Expression::compile(code.clone(), Vec::new(), args.expression.time_limit)?;
+        let (_, value) = init
+            .run_single(&Value::Null)
+            .map_err(|problem| Failure::new(Exit::Data, format!("--init: {problem}")))?;
+        document = document.initial_value(value);
+    }
+    Ok(document)
+}
+
+fn preview(document: &Document, expression: &Expression) -> Result<ExitCode, Failure> {
+    let (now, then) = document.preview(|value| Ok(expression.run_single(value)?))?;
+    let (old, new) =
+        (String::from_utf8_lossy(now.as_deref().unwrap_or_default()), String::from_utf8_lossy(&then));
+    let path = document.path().display().to_string();
+    let old_name = if now.is_some() { path.as_str() } else { "/dev/null" };
+    let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
+    output::print(&diff.unified_diff().header(old_name, &path).to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(receipt: &Receipt, document: Value) -> Value {
+    let durability = match receipt.durability {
+        Reached::Power => "power",
+        Reached::Process => "process",
+        Reached::Unknown => "unknown",
+    };
+    output::object([
+        ("changed", Value::Bool(receipt.changed)),
+        ("version", output::string(receipt.version)),
+        ("durability", output::string(durability)),
+        ("document", document),
+    ])
+}

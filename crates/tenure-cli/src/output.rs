@@ -1,0 +1,70 @@
+//! Data goes to stdout, talk to stderr.
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+use tenure::document::Value;
+use tenure::{Contention, Holders};
+
+use crate::exit::{Exit, Failure};
+
+/// How long a command waits before it says for whom.
+pub(crate) const SILENCE: Duration = Duration::from_millis(200);
+
+/// Prints data. A reader that has gone away (`| head`) is not an error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something to the person.
+pub(crate) fn tell(message: impl fmt::Display) {
+    // If stderr is gone, there is nobody to tell.
+    let _nobody_listens = writeln!(std::io::stderr(), "tenure: {message}");
+}
+
+/// Says for whom this process waits.
+pub(crate) fn tell_waiting(contention: &Contention) {
+    tell(format_args!("waiting for {}, held by {}", contention.path.display(), contention.holders));
+}
+
+/// One result, indented; with `raw`, a string is printed as its text.
+pub(crate) fn print_value(value: &Value, raw: bool) -> Result<(), Failure> {
+    match value {
+        Value::String(text) if raw => print(&format!("{text}\n")),
+        value => print(&format!("{value:#}\n")),
+    }
+}
+
+/// An object of fields, for `--json`.
+pub(crate) fn object(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+pub(crate) fn string(text: impl fmt::Display) -> Value {
+    Value::String(text.to_string())
+}
+
+pub(crate) fn number(number: impl fmt::Display) -> Value {
+    Value::Number(number.to_string())
+}
+
+/// Holders for `--json`: pid, command, running_for_seconds, mode, certain.
+pub(crate) fn holders(holders: &Holders) -> Value {
+    let describe = |holder: &tenure::Holder| {
+        object([
+            ("pid", number(holder.pid)),
+            ("command", holder.command.as_ref().map_or(Value::Null, string)),
+            ("running_for_seconds", holder.running_for.map_or(Value::Null, |age| number(age.as_secs()))),
+            ("mode", string(format!("{:?}", holder.mode).to_lowercase())),
+            ("certain", Value::Bool(holder.certain)),
+        ])
+    };
+    Value::Array(holders.list.iter().map(describe).collect())
+}
