@@ -1,2 +1,134 @@
-#![allow(missing_docs)]
-fn main() {}
+//! Benchmarks of Tenure and its peers, side by side in one run.
+//!
+//! `cargo run --release -p tenure-bench` measures everything, prints one table of ratios and writes the same
+//! as JSON. A ratio says how many times as long a contender takes as its benchmark's base; absolute times
+//! differ from machine to machine, ratios hardly do.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures the real system")]
+
+mod lock_handoff;
+mod lock_uncontended;
+mod measure;
+mod report;
+mod run_command;
+mod update_durable;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use measure::{Finding, Result, Setting};
+
+/// A benchmark and how to run it.
+struct Benchmark {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Setting) -> Result<Finding>,
+}
+
+const BENCHMARKS: [Benchmark; 4] = [
+    Benchmark {
+        name: "lock-uncontended",
+        about: "take and release a free lock whose file exists",
+        run: lock_uncontended::run,
+    },
+    Benchmark {
+        name: "lock-handoff",
+        about: "from a release in one process to the acquisition in another one that waits",
+        run: lock_handoff::run,
+    },
+    Benchmark {
+        name: "update-durable",
+        about: "change a small JSON document so that it survives a power loss",
+        run: update_durable::run,
+    },
+    Benchmark {
+        name: "run-command",
+        about: "run `true` under a lock, the whole process",
+        run: run_command::run,
+    },
+];
+
+/// Measures Tenure and its peers side by side.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// List the benchmarks and measure nothing.
+    #[arg(long)]
+    list: bool,
+    /// Run this benchmark only; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Measure few rounds: a check that everything works rather than a result.
+    #[arg(long)]
+    quick: bool,
+    /// Where the results go.
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+    /// Work in a new directory below this one, which should be on a real disk.
+    #[arg(long, value_name = "DIRECTORY", default_value = "target")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Wait for a lock each time a line arrives: the other process of lock-handoff.
+    #[command(hide = true)]
+    Waiter { way: String, path: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Some(Command::Waiter { way, path }) => lock_handoff::wait(way, path),
+        None if arguments.list => {
+            BENCHMARKS.iter().for_each(|benchmark| println!("{:<18}{}", benchmark.name, benchmark.about));
+            Ok(())
+        }
+        None => run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tenure-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let chosen = chosen(&arguments.only)?;
+    std::fs::create_dir_all(&arguments.dir)
+        .map_err(|error| format!("can't create {}: {error}", arguments.dir.display()))?;
+    // The canonical path keeps the temporary directory's name valid for child processes, wherever they run.
+    let directory = tempfile::tempdir_in(arguments.dir.canonicalize()?)?;
+    let setting = Setting { quick: arguments.quick, directory: directory.path().to_owned() };
+    let mut results = Vec::new();
+    for benchmark in chosen {
+        eprintln!("measuring {} ...", benchmark.name);
+        let finding = (benchmark.run)(&setting).map_err(|error| format!("{}: {error}", benchmark.name))?;
+        results.push((benchmark.name, finding));
+    }
+    print!("{}", report::table(&results));
+    write_json(&arguments.json, &report::json(&results, &setting))
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Benchmark>> {
+    if let Some(unknown) = only.iter().find(|name| BENCHMARKS.iter().all(|known| known.name != **name)) {
+        return Err(format!("there is no benchmark `{unknown}`; --list shows them").into());
+    }
+    let wanted = |benchmark: &&Benchmark| only.is_empty() || only.iter().any(|name| name == benchmark.name);
+    Ok(BENCHMARKS.iter().filter(wanted).collect())
+}
+
+fn write_json(path: &Path, results: &serde_json::Value) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, format!("{results:#}\n"))
+        .map_err(|error| format!("can't write {}: {error}", path.display()))?;
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}

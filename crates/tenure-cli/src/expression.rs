@@ -1,13 +1,17 @@
 //! jq expressions, run by jaq in a thread of their own.
 //!
+//! Null, which is what a missing document reads as, is tried as it is and then as an empty object: jaq, unlike
+//! jq, does not assign into null.
+//!
 //! The thread has a deep stack, since recursion is what jq programs are made of; and a caller that stops
 //! waiting for it can go on, since no step inside jaq can be interrupted. The process ends soon after.
 
 use std::sync::mpsc;
 use std::time::Duration;
 
+use jaq_core::compile::Filter;
 use jaq_core::load::{Arena, File, Loader, lex, parse};
-use jaq_core::{Compiler, Ctx, Vars, data, load};
+use jaq_core::{Compiler, Ctx, Native, Vars, data, load};
 use jaq_json::{Num, Val};
 use tenure::document::{DEPTH_MAX, Fields, Value};
 
@@ -137,23 +141,42 @@ fn serve(
         }
     };
     while let Ok(input) = inputs.recv() {
-        let answer = to_val(&input).and_then(|value| {
-            let before = from_val(&value, DEPTH_MAX)?;
-            let values = variables.iter().map(|(_, value)| to_val(value)).collect::<Result<Vec<_>, _>>()?;
-            let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(values));
-            let results = filter.id.run((context, value)).map(|result| match result {
-                Ok(value) => from_val(&value, DEPTH_MAX),
-                Err(exception) => Err(match exception.get_err() {
-                    Ok(error) => format!("the expression fails: {error}"),
-                    Err(_) => "the expression ends by `halt` or `break` instead of a result".to_owned(),
-                }),
-            });
-            Ok((before, results.collect::<Result<Vec<_>, _>>()?))
-        });
+        let mut answer = evaluate(&filter, variables, &input);
+        if answer.is_err() && input == Value::Null {
+            let object = evaluate(&filter, variables, &Value::Object(Fields::new()));
+            answer = object.map(|(_, results)| (Value::Null, results));
+        }
         if answers.send(answer).is_err() {
             return;
         }
     }
+}
+
+type Program = Filter<Native<data::JustLut<Val>>>;
+
+/// Runs the compiled expression on one input.
+fn evaluate(filter: &Program, variables: &[(String, Value)], input: &Value) -> Answer {
+    let value = to_val(input)?;
+    let before = from_val(&value, DEPTH_MAX)?;
+    let values = variables.iter().map(|(_, value)| to_val(value)).collect::<Result<Vec<_>, _>>()?;
+    let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(values));
+    let results = filter.id.run((context, value)).map(|result| match result {
+        Ok(value) => from_val(&value, DEPTH_MAX),
+        Err(exception) => Err(match exception.get_err() {
+            Ok(error) => failure(&error.to_string()),
+            Err(_) => "the expression ends by `halt` or `break` instead of a result".to_owned(),
+        }),
+    });
+    Ok((before, results.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// jaq's own words, with the way out of what people who know jq meet first.
+fn failure(error: &str) -> String {
+    let hint = match error.starts_with("cannot use null as iterable") {
+        true => " (an assignment into null needs a value there first: `.a //= {} | .a.b = 1`)",
+        false => "",
+    };
+    format!("the expression fails: {error}{hint}")
 }
 
 fn load_problem(code: &str, errors: &load::Errors<&str, ()>) -> String {
@@ -268,7 +291,7 @@ mod tests {
             (".a +", "line 1, column 5: expected"),
             (".a | nosuch", "column 6: undefined filter `nosuch`"),
             ("$x", "undefined variable"),
-            ("error(\"no\")", "fails: no"),
+            ("error(\"no\")", "fails: \"no\""),
             ("nan", "NaN"),
             ("{(1): 2}", "not a string"),
             ("halt", "halt"),

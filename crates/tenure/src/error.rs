@@ -93,7 +93,7 @@ impl Error {
     }
 
     pub(crate) fn corrupt(path: &Path, problem: impl fmt::Display) -> Error {
-        Error::new(Kind::Corrupt, path, format!("{problem}. The file was left as it is"))
+        Error::new(Kind::Corrupt, path, format!("{problem}\n  The file was left as it is"))
     }
 
     /// An updater that failed or asked for what can't be written.

@@ -11,6 +11,10 @@
 //! All state that outlives a call belongs to a host instance ([`Local`]), so that two simulated processes
 //! in one test do not share any. No `static` and no `Condvar` may stand outside this room.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "testing")]
+pub mod faulty;
 mod local;
 mod native;
 mod notice;

@@ -315,7 +315,3 @@ pub(super) fn descriptor_path(file: BorrowedFd<'_>) -> String {
     use std::os::fd::AsRawFd;
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
-
-#[cfg(test)]
-#[path = "native_tests.rs"]
-mod tests;

@@ -69,7 +69,7 @@ fn what_is_not_json_is_named_with_its_place() {
         ("{\"a\":1} x", 1, 9, "trailing characters"),
         ("{\"a\":1,\n \"a\":2}", 2, 2, "twice"),
         ("[NaN]", 1, 2, "expected"),
-        ("\"\\ud800\"", 1, 1, ""),
+        ("\"\\ud800\"", 1, 2, "surrogate"),
     ];
     for (text, line, column, what) in table {
         let problem = parse(text).unwrap_err().to_string();

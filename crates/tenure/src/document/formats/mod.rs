@@ -60,7 +60,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}\n{}\n", self.line, self.column, self.what, self.excerpt)
+        write!(f, "line {}, column {}: {}\n{}", self.line, self.column, self.what, self.excerpt)
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_problem_shows_its_place() {
         let shown = Problem::at(b"{\n  \"a\": tru\n}", 9, "expected a value").to_string();
-        assert_eq!(shown, "line 2, column 8: expected a value\n  2 |   \"a\": tru\n    |        ^\n");
+        assert_eq!(shown, "line 2, column 8: expected a value\n  2 |   \"a\": tru\n    |        ^");
         let long = "x".repeat(300);
         assert!(Problem::at(long.as_bytes(), 200, "?").to_string().lines().all(|line| line.len() < 100));
         assert!(Problem::at(b"", 5, "?").to_string().starts_with("line 1, column 1"));

@@ -1,0 +1,156 @@
+//! Promise: an update that is killed at any moment leaves the old document or the new one, whole, and the new
+//! one if it had printed it; the next update finds the lock free at once and clears away what was left.
+//!
+//! Nothing that others see changes between two system calls, so killing an update as it enters each of its
+//! calls, one after the other, is killing it at every moment.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "tests look at the real system"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Ended, TENURE, directory, litter, names, run, skip, tenure};
+
+/// No call is made more often than this; most of the calls are the dynamic linker's.
+const CALLS_MAX: usize = 100;
+
+/// One `tenure update f.json '.n += 1'` under strace, with the trace in `log`.
+fn traced_update(directory: &Path, log: &Path, options: &[&str]) -> Ended {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(log).args(options);
+    run(command.args([TENURE, "update", "f.json", ".n += 1"]).current_dir(directory))
+}
+
+/// The names of the calls that an update makes, or why they can't be had.
+fn calls(directory: &Path, log: &Path) -> Result<BTreeSet<String>, String> {
+    let ended = traced_update(directory, log, &[]);
+    if ended.stderr.contains("ptrace") {
+        return Err(ended.stderr.trim().to_owned());
+    }
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let trace = std::fs::read_to_string(log).unwrap();
+    let name =
+        |line: &str| Some(line.split_once(char::is_whitespace)?.1.trim_start().split_once('(')?.0.to_owned());
+    let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    // Injection begins behind the exec.
+    Ok(trace.lines().filter_map(name).filter(is_name).filter(|name| name != "execve").collect())
+}
+
+/// The document's only value, which must be there, whole.
+fn n(directory: &Path) -> u64 {
+    let text = std::fs::read(directory.join("f.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(document.as_object().unwrap().len(), 1, "foreign content: {document}");
+    document["n"].as_u64().unwrap()
+}
+
+/// What was there before an update that is to be killed.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    Document,
+    DocumentAndLock,
+}
+
+impl Before {
+    fn prepare(self, directory: &Path) {
+        for name in names(directory) {
+            std::fs::remove_file(directory.join(name)).unwrap();
+        }
+        if !matches!(self, Before::Nothing) {
+            std::fs::write(directory.join("f.json"), "{\"n\": 7}\n").unwrap();
+        }
+        if matches!(self, Before::DocumentAndLock) {
+            std::fs::write(directory.join("f.json.lock"), "").unwrap();
+        }
+    }
+
+    /// The value, where a document that does not exist counts as 0.
+    fn n(self) -> u64 {
+        if matches!(self, Before::Nothing) { 0 } else { 7 }
+    }
+}
+
+/// What an update that was killed had come to.
+#[derive(Default)]
+struct Tally {
+    kills: u32,
+    committed: u32,
+    printed: u32,
+    littered: u32,
+}
+
+/// Kills an update at the `nth` of its calls `call`; `false` if it made fewer and so came to its end.
+fn kill_at(directory: &Path, log: &Path, before: Before, call: &str, nth: usize, tally: &mut Tally) -> bool {
+    before.prepare(directory);
+    let trace = format!("trace={call}");
+    let inject = format!("inject={call}:signal=KILL:when={nth}");
+    let ended = traced_update(directory, log, &["-e", &trace, "-e", &inject]);
+    let context = format!("{before:?}, killed at {call} {nth}: {ended:?}");
+    let exists = directory.join("f.json").exists();
+    let now = if exists { n(directory) } else { 0 };
+    let old = before.n();
+    assert!(exists || matches!(before, Before::Nothing), "the document is gone: {context}");
+    assert!(now == old || now == old + 1, "n is {now}: {context}");
+    let printed =
+        serde_json::from_str(&ended.stdout).is_ok_and(|shown: serde_json::Value| shown["n"] == old + 1);
+    assert!(!printed || now == old + 1, "a change that was acknowledged is lost: {context}");
+    let killed = ended.status.signal() == Some(9);
+    if killed {
+        tally.kills += 1;
+        tally.committed += u32::from(now != old);
+        tally.printed += u32::from(printed);
+        tally.littered += u32::from(!litter(directory).is_empty());
+    } else {
+        assert!(ended.code() == Some(0) && printed, "{context}");
+    }
+    let next = tenure(directory, ["update", "--wait", "0s", "f.json", ".n += 1"]);
+    assert_eq!(next.code(), Some(0), "the next update fails: {next:?} after {context}");
+    assert_eq!(n(directory), now + 1, "after {context}");
+    assert_eq!(names(directory), ["f.json", "f.json.lock"], "after {context}");
+    killed
+}
+
+fn sweep(before: Before) {
+    let (place, logs) = (directory(), directory());
+    let log = logs.path().join("trace");
+    before.prepare(place.path());
+    let calls = match calls(place.path(), &log) {
+        Ok(calls) => calls,
+        Err(reason) => return skip("killed_at_each_call", &reason),
+    };
+    let mut tally = Tally::default();
+    for call in &calls {
+        let end = (1..=CALLS_MAX).find(|nth| !kill_at(place.path(), &log, before, call, *nth, &mut tally));
+        assert!(end.is_some(), "more than {CALLS_MAX} calls of {call}");
+    }
+    let Tally { kills, committed, printed, littered } = tally;
+    println!(
+        "{before:?}: {kills} kills, {committed} after the change, {printed} after the answer, {littered} with litter"
+    );
+    assert!(printed > 0 && committed > printed && kills > committed && littered > 0, "a moment was missed");
+}
+
+#[test]
+fn a_document_survives_the_death_of_its_writer() {
+    sweep(Before::DocumentAndLock);
+}
+
+#[test]
+fn a_document_without_a_lock_file_survives_the_death_of_its_writer() {
+    sweep(Before::Document);
+}
+
+#[test]
+fn a_document_is_created_whole_or_not_at_all() {
+    sweep(Before::Nothing);
+}

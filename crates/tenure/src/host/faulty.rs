@@ -1,0 +1,221 @@
+//! A host whose n-th call fails, or after which the process is dead.
+//!
+//! A test runs a protocol with n = 0, 1, 2, ... until it ends without meeting the fault, and looks each time at
+//! what is left. An instance is a process of its own: it shares the wrapped host's files, not its threads'
+//! queues.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use super::{Errno, Host, Local, Mode, Open, Result, Stat, Woken};
+use crate::owner::Holders;
+use crate::wait::Moment;
+
+/// What happens at the n-th call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does nothing and reports this error; later calls work.
+    Fail(Errno),
+    /// The process dies just before it: it and every later call do nothing, those of guards being dropped
+    /// included, and report an I/O error to the code that is still being unwound. Descriptors are closed as
+    /// the files are dropped, which is what the kernel does for the dead.
+    Crash,
+    /// A write takes half of what it was given; other calls work.
+    ShortWrite,
+}
+
+/// The wrapper; see the module.
+#[derive(Clone, Debug)]
+pub struct Faulty<H> {
+    host: H,
+    fault: Fault,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls_left: usize,
+    calls: Vec<&'static str>,
+    met: bool,
+    dead: bool,
+    local: Local,
+}
+
+impl<H: Host> Faulty<H> {
+    /// Wraps `host` so that call number `calls_before` (counted from 0) meets the fault.
+    pub fn new(host: H, calls_before: usize, fault: Fault) -> Faulty<H> {
+        let state = State { calls_left: calls_before, ..State::default() };
+        Faulty { host, fault, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Whether the protocol got as far as the fault.
+    pub fn met(&self) -> bool {
+        self.state().met
+    }
+
+    /// The names of the calls made so far, the one that met the fault last or among them.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.state().calls.clone()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one call; `Ok(true)` asks a write to be short.
+    fn count(&self, name: &'static str) -> Result<bool> {
+        let mut state = self.state();
+        if state.dead {
+            return Err(Errno::IO);
+        }
+        state.calls.push(name);
+        if state.met {
+            return Ok(false);
+        }
+        if state.calls_left > 0 {
+            state.calls_left -= 1;
+            return Ok(false);
+        }
+        state.met = true;
+        match self.fault {
+            Fault::Fail(errno) => Err(errno),
+            Fault::Crash => {
+                state.dead = true;
+                Err(Errno::IO)
+            }
+            Fault::ShortWrite => Ok(true),
+        }
+    }
+}
+
+impl<H: Host> Host for Faulty<H> {
+    type File = H::File;
+    type Waiter = H::Waiter;
+
+    fn open(&self, path: &Path, how: Open) -> Result<H::File> {
+        self.count("open")?;
+        self.host.open(path, how)
+    }
+
+    fn read(&self, file: &H::File, into: &mut [u8]) -> Result<usize> {
+        self.count("read")?;
+        self.host.read(file, into)
+    }
+
+    fn write(&self, file: &H::File, bytes: &[u8]) -> Result<usize> {
+        let short = self.count("write")?;
+        self.host.write(file, if short { &bytes[..bytes.len().div_ceil(2)] } else { bytes })
+    }
+
+    fn fsync(&self, file: &H::File) -> Result<()> {
+        self.count("fsync")?;
+        self.host.fsync(file)
+    }
+
+    fn stat_file(&self, file: &H::File) -> Result<Stat> {
+        self.count("fstat")?;
+        self.host.stat_file(file)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Stat> {
+        self.count("lstat")?;
+        self.host.stat(path)
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        self.count("readlink")?;
+        self.host.read_link(path)
+    }
+
+    fn set_mode(&self, file: &H::File, mode: u32) -> Result<()> {
+        self.count("fchmod")?;
+        self.host.set_mode(file, mode)
+    }
+
+    fn set_owner(&self, file: &H::File, uid: u32, gid: u32) -> Result<()> {
+        self.count("fchown")?;
+        self.host.set_owner(file, uid, gid)
+    }
+
+    fn attributes(&self, file: &H::File) -> Result<Vec<(OsString, Vec<u8>)>> {
+        self.count("fgetxattr")?;
+        self.host.attributes(file)
+    }
+
+    fn set_attribute(&self, file: &H::File, name: &OsStr, value: &[u8]) -> Result<()> {
+        self.count("fsetxattr")?;
+        self.host.set_attribute(file, name, value)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.count("rename")?;
+        self.host.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
+        self.count("unlink")?;
+        self.host.unlink(path)
+    }
+
+    fn list(&self, directory: &Path, prefix: &OsStr) -> Result<Vec<OsString>> {
+        self.count("readdir")?;
+        self.host.list(directory, prefix)
+    }
+
+    fn try_flock(&self, file: &H::File, mode: Mode) -> Result<bool> {
+        self.count("flock")?;
+        self.host.try_flock(file, mode)
+    }
+
+    fn unlock(&self, file: &H::File) -> Result<()> {
+        self.count("unlock")?;
+        self.host.unlock(file)
+    }
+
+    fn flock_holders(&self, path: &Path) -> Result<Holders> {
+        self.count("holders")?;
+        self.host.flock_holders(path)
+    }
+
+    fn now(&self) -> Moment {
+        self.host.now()
+    }
+
+    fn random(&self) -> u64 {
+        self.host.random()
+    }
+
+    fn process_mark(&self) -> u64 {
+        self.host.process_mark()
+    }
+
+    fn forks(&self) -> u64 {
+        self.host.forks()
+    }
+
+    fn thread(&self) -> u64 {
+        self.host.thread()
+    }
+
+    fn waiter(&self) -> H::Waiter {
+        self.host.waiter()
+    }
+
+    fn waker(&self, waiter: &H::Waiter) -> Waker {
+        self.host.waker(waiter)
+    }
+
+    fn watch(&self, waiter: &mut H::Waiter, file: &H::File) -> bool {
+        self.count("watch").is_ok() && self.host.watch(waiter, file)
+    }
+
+    fn wait(&self, waiter: &mut H::Waiter, until: Option<Moment>) -> Woken {
+        self.host.wait(waiter, until)
+    }
+
+    fn local<R>(&self, step: impl FnOnce(&mut Local) -> R) -> R {
+        step(&mut self.state().local)
+    }
+}
