@@ -1,5 +1,10 @@
 //! The native host keeps the contract that the protocols are proved on.
-#![allow(clippy::disallowed_methods, clippy::allow_attributes, reason = "a test looks at the real system")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a test looks at the real system"
+)]
 
 use tenure::host::{Native, conformance};
 

@@ -169,8 +169,10 @@ fn the_library_keeps_no_state_outside_the_host() {
 
 #[test]
 fn unsafe_code_stands_in_the_host_only() {
-    let rooms = sources().into_iter().filter(|source| !source.path.starts_with(HOST));
-    let is_unsafe = |code: &str| !code.starts_with("#") && has_word(code, "unsafe");
+    // A test may be unsafe: it can fork a process in no other way.
+    let shipped = sources().into_iter().filter(|source| source.path.contains("/src/"));
+    let rooms = shipped.filter(|source| !source.path.starts_with(HOST));
+    let is_unsafe = |code: &str| !code.starts_with('#') && has_word(code, "unsafe");
     let broken: Vec<String> = rooms.flat_map(|source| source.broken(is_unsafe)).collect();
     assert_none("unsafe code outside the host", &broken);
 }

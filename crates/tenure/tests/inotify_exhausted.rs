@@ -1,6 +1,11 @@
 //! A machine without inotify instances to spare (the limit is per user): waiting still works, by polling.
 //! Alone in its binary, since it takes them all.
-#![allow(clippy::disallowed_methods, clippy::allow_attributes, reason = "a test looks at the real system")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a test looks at the real system"
+)]
 
 use std::time::Duration;
 

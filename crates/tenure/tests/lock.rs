@@ -1,5 +1,10 @@
 //! What a lock promises to threads and says to people: hazards W5, W7 and L15.
-#![allow(clippy::disallowed_methods, clippy::allow_attributes, reason = "a test looks at the real system")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a test looks at the real system"
+)]
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;

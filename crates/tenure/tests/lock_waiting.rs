@@ -2,7 +2,12 @@
 //!
 //! A `Faulty` host whose fault is never met stands for another process: it has a queue of its own, and it counts
 //! its system calls.
-#![allow(clippy::disallowed_methods, clippy::allow_attributes, reason = "a test looks at the real system")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a test looks at the real system"
+)]
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
