@@ -40,7 +40,7 @@ fn fill_but(directory: &Path, free: u64) {
 
 fn grow(directory: &Path) -> Ended {
     let large = "x".repeat(NEW_BYTES);
-    tenure(directory, ["update", "f.json", "--arg", "large", &large, ".n += 1 | .large = $large"])
+    tenure(directory, ["update", "f.json", "--arg", "large", &large, ".n += 1 | .large = $large | del(.old)"])
 }
 
 fn n(directory: &Path) -> String {

@@ -1,4 +1,42 @@
 //! Locks and documents that several processes share without losing anything.
+//!
+//! # Which one do I need?
+//!
+//! | you have | take |
+//! |---|---|
+//! | something that only one process (or thread) may do at a time | [`Lock`] |
+//! | a file that several processes read, change and write | [`Document`] |
+//!
+//! ```
+//! use std::time::Duration;
+//! use tenure::{Document, Lock, Wait};
+//! # let directory = tempfile::tempdir()?;
+//! # let (lock, state) = (directory.path().join("job.lock"), directory.path().join("state.json"));
+//!
+//! let held = Lock::flock(&lock).acquire(Wait::within(Duration::from_secs(5)))?;
+//! held.release()?;
+//!
+//! let bump = |value: &mut serde_json::Value| value["runs"] = (value["runs"].as_u64().unwrap_or(0) + 1).into();
+//! let receipt = Document::open(&state).update(Wait::Forever, bump)?;
+//! assert!(receipt.changed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - One exclusive holder of a lock at any time, among threads and processes; nobody holds on after death.
+//! - An acknowledged change of a document is never lost, an unacknowledged one is there whole or not at all.
+//! - Every wait has the bound its caller chose, burns no processor, and can be told about and cancelled.
+//! - Corrupt content is reported with its place and left alone.
+//!
+//! What it rests on: Linux (5.3 or later), a file system whose `flock(2)`, `rename(2)` and `fsync(2)` keep their
+//! word, and that everyone who changes a document takes its lock. The table of promises by file system, and
+//! which test proves which, is in the repository under `docs/`.
+//!
+//! # Blocking
+//!
+//! Every call may block its thread: for a lock as long as the caller's [`Wait`] says, for a document also as
+//! long as the disk takes. On an event loop, run them on its blocking pool.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look at the real system"))]
 
 #[cfg(not(target_os = "linux"))]
