@@ -143,7 +143,7 @@ pub(crate) struct Get {
 /// A jq expression and its variables.
 #[derive(Debug, Args)]
 pub(crate) struct Expression {
-    /// The jq expression (as jaq understands it: https://gedenkt.at/jaq/manual)
+    /// The jq expression (as jaq understands it: <https://gedenkt.at/jaq/manual/>)
     #[arg(value_name = "EXPR")]
     pub(crate) code: Option<String>,
     /// Read the expression from a file

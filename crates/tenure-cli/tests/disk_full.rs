@@ -68,7 +68,7 @@ fn update_with_free_pages(directory: &Path, free: u64, existing: bool) -> bool {
         std::fs::remove_file(directory.join(name)).unwrap();
     }
     let old = format!("{{ \"n\": 1,\n  \"old\": \"{}\" }}\n", "y".repeat(5000));
-    let before = existing.then(|| old.as_bytes());
+    let before = existing.then_some(old.as_bytes());
     if let Some(before) = before {
         std::fs::write(&file, before).unwrap();
     }

@@ -14,6 +14,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -41,7 +42,7 @@ fn calls(directory: &Path, log: &Path) -> Result<BTreeSet<String>, String> {
     let name =
         |line: &str| Some(line.split_once(char::is_whitespace)?.1.trim_start().split_once('(')?.0.to_owned());
     let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    // Injection begins behind the exec.
+    // To be killed at its first call, the exec, is not to be started.
     Ok(trace.lines().filter_map(name).filter(is_name).filter(|name| name != "execve").collect())
 }
 
@@ -153,4 +154,28 @@ fn a_document_without_a_lock_file_survives_the_death_of_its_writer() {
 #[test]
 fn a_document_is_created_whole_or_not_at_all() {
     sweep(Before::Nothing);
+}
+
+/// Whoever may use the document may use its lock, from the moment that its name is there: nobody repairs it.
+#[test]
+#[ignore = "fails: the lock file gets its owner and mode only after its name, so a death in between locks others out"]
+fn a_death_locks_nobody_out() {
+    let (place, logs) = (directory(), directory());
+    for call in ["fchown", "fchmod"] {
+        Before::Document.prepare(place.path());
+        let file = place.path().join("f.json");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+        let inject = format!("inject={call}:signal=KILL:when=1");
+        let script = "umask 077; exec strace -f -qq -o \"$0\" -e \"$1\" \"$2\" update f.json '.n += 1'";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(logs.path().join("trace")).args([&inject, TENURE]);
+        let ended = run(command.current_dir(place.path()));
+        if ended.stderr.contains("ptrace") {
+            return skip("a_death_locks_nobody_out", &ended.stderr);
+        }
+        if let Ok(lock) = std::fs::metadata(place.path().join("f.json.lock")) {
+            let mode = lock.permissions().mode() & 0o777;
+            assert_eq!(mode, 0o666, "killed at {call}, the lock is {mode:o}, the document 666: {ended:?}");
+        }
+    }
 }

@@ -68,7 +68,10 @@ pub(crate) fn skip(name: &str, reason: &str) {
 }
 
 /// A mounted file system, gone when this is dropped.
-pub(crate) struct Mounted(PathBuf);
+pub(crate) struct Mounted {
+    at: PathBuf,
+    unmounted: bool,
+}
 
 impl Mounted {
     /// `mount ARGUMENTS AT`; the error says why this machine does not permit it.
@@ -80,7 +83,7 @@ impl Mounted {
             ["ermission denied", "not permitted", "must be superuser", "loop device", "unknown filesystem"];
         let mount = run(Command::new("mount").args(arguments).arg(at).env("LC_ALL", "C"));
         if mount.status.success() {
-            return Ok(Mounted(at.to_owned()));
+            return Ok(Mounted { at: at.to_owned(), unmounted: false });
         }
         let forbidden = FORBIDDEN.iter().any(|reason| mount.stderr.contains(reason));
         assert!(forbidden, "mount failed for a reason that is no lack of privilege: {}", mount.stderr);
@@ -88,20 +91,22 @@ impl Mounted {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.at
     }
 
     /// Unmounts, and fails if something still uses it.
-    pub(crate) fn unmount(self) {
-        let ended = run(Command::new("umount").arg(&self.0));
+    pub(crate) fn unmount(mut self) {
+        let ended = run(Command::new("umount").arg(&self.at));
         assert!(ended.status.success(), "{}", ended.stderr);
-        std::mem::forget(self);
+        self.unmounted = true;
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Lazily, since this runs on panic too, when something may still be open in there.
-        let _nothing_left_to_try = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !self.unmounted {
+            // Lazily: this runs on panic, when something may still be open in there.
+            let _nothing_left_to_try = Command::new("umount").arg("--lazy").arg(&self.at).status();
+        }
     }
 }

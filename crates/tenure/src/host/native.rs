@@ -39,6 +39,7 @@ pub(super) struct Shared {
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 static PROCESS_MARK: AtomicU64 = AtomicU64::new(0);
 static FORKS: AtomicU64 = AtomicU64::new(0);
+static THREADS: AtomicU64 = AtomicU64::new(0);
 static AT_FORK: Once = Once::new();
 
 /// The state of this process, made at first use and never freed (a forked child leaves its parent's behind).
@@ -269,7 +270,9 @@ impl Host for Native {
     }
 
     fn thread(&self) -> u64 {
-        u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs())
+        // Not the kernel's number, which a later thread may get while a guard of this one still exists.
+        thread_local!(static NUMBER: u64 = THREADS.fetch_add(1, Ordering::Relaxed));
+        NUMBER.with(|number| *number)
     }
 
     fn waiter(&self) -> NativeWaiter {
