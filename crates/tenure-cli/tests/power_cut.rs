@@ -223,3 +223,20 @@ fn what_was_acknowledged_survives_a_power_loss() {
     println!("control (Process): {CONTROL_CYCLES} cuts, {acknowledged} changes acknowledged, {lost} lost");
     assert!(lost > 0, "the control lost nothing, so the test proves nothing");
 }
+
+#[test]
+fn what_needs_no_change_survives_a_power_loss() {
+    let mut disk = match Disk::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip("power_cut_unchanged", &reason),
+    };
+    let count = Counters::from([("n".to_owned(), 1)]);
+    let document = Document::open(disk.root().join("f.json"));
+    document.clone().durability(Durability::Process).replace(Wait::Never, &count).unwrap();
+    // Visible only so far; now somebody relies on it.
+    let receipt = document.update(Wait::Never, |_: &mut Counters| ()).unwrap();
+    assert_eq!((receipt.changed, receipt.durability), (false, Reached::Power));
+    disk.cut();
+    disk.reboot();
+    assert_eq!(document.read::<Counters>().unwrap(), count);
+}

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Durability, Reached};
 use crate::error::{Error, Result};
-use crate::host::{Errno, Host, Open, Stat};
+use crate::host::{Errno, Host, Open, Stat, directory_of};
 
 /// Behind the last dot of every temporary name.
 const SUFFIX: &str = "tenure-tmp";
@@ -58,14 +58,6 @@ impl<H: Host> Drop for Prepared<H> {
 }
 
 impl<H: Host> Place<'_, H> {
-    /// The directory, as a path that opens it even if it was reached through a symbolic link.
-    fn directory(&self) -> PathBuf {
-        match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent.join("."),
-            _ => PathBuf::from("."),
-        }
-    }
-
     fn temporary_prefix(&self) -> OsString {
         let mut prefix = OsString::from(".");
         prefix.push(self.path.file_name().unwrap_or_default());
@@ -76,7 +68,7 @@ impl<H: Host> Place<'_, H> {
     /// Removes what writers of this very document left when they died. A failure leaves litter and harms
     /// nobody, so the update goes on.
     pub(super) fn sweep(&self) {
-        let (directory, prefix) = (self.directory(), self.temporary_prefix());
+        let (directory, prefix) = (directory_of(self.path), self.temporary_prefix());
         let names = self.host.list(&directory, &prefix).unwrap_or_default();
         for name in names.iter().filter(|name| is_temporary(name, &prefix)) {
             let _harmless = self.host.unlink(&directory.join(name));
@@ -182,9 +174,8 @@ impl<H: Host> Place<'_, H> {
     }
 
     fn open_directory(&self) -> Result<H::File> {
-        let directory = self.directory();
         self.host
-            .open(&directory, Open::Read)
+            .open(&directory_of(self.path), Open::Read)
             .map_err(|errno| Error::host("open the directory of the file", self.path, errno))
     }
 

@@ -20,6 +20,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("a symbolic link is reported, read and never opened", links_are_not_followed),
         ("bytes come back as written, and the end is zero", bytes_come_back),
         ("rename replaces in one step and keeps the inode", rename_replaces),
+        ("an unnamed file gets its name once, complete", unnamed_is_published),
         ("an unlinked file lives while it is open", unlinked_lives),
         ("list gives the names with the prefix", list_gives_names),
         ("modes are set exactly", modes_are_exact),
@@ -103,6 +104,22 @@ fn rename_replaces<H: Host>(host: &H, dir: &Path) {
     assert_eq!(host.stat(&old).unwrap().id, id);
     assert_eq!(host.stat(&new).err(), Some(Errno::NOENT));
     assert_eq!(host.rename(&new, &old).err(), Some(Errno::NOENT));
+}
+
+fn unnamed_is_published<H: Host>(host: &H, dir: &Path) {
+    let file = match host.open(dir, Open::Unnamed) {
+        Err(Errno::NOTSUP | Errno::ISDIR) => return,
+        file => file.unwrap(),
+    };
+    assert_eq!(host.write(&file, b"whole"), Ok(5));
+    host.set_mode(&file, 0o640).unwrap();
+    assert!(host.list(dir, OsStr::new("f")).unwrap().is_empty());
+    let path = dir.join("f");
+    host.publish(&file, &path).unwrap();
+    let stat = host.stat(&path).unwrap();
+    assert_eq!((stat.id, stat.size, stat.mode), (host.stat_file(&file).unwrap().id, 5, 0o640));
+    let second = host.open(dir, Open::Unnamed).unwrap();
+    assert_eq!(host.publish(&second, &path), Err(Errno::EXIST));
 }
 
 fn unlinked_lives<H: Host>(host: &H, dir: &Path) {

@@ -154,6 +154,11 @@ impl<H: Host> Host for Faulty<H> {
         self.host.rename(from, to)
     }
 
+    fn publish(&self, file: &H::File, path: &Path) -> Result<()> {
+        self.count("linkat")?;
+        self.host.publish(file, path)
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         self.count("unlink")?;
         self.host.unlink(path)

@@ -91,6 +91,18 @@ pub enum Open {
         /// Permission bits of the new file.
         mode: u32,
     },
+    /// A new file for writing, mode 0600, that has no name yet; `path` is the directory. [`Host::publish`] gives
+    /// it one. Whoever dies before that leaves nothing. [`Errno::NOTSUP`] or [`Errno::ISDIR`] where the file
+    /// system can't.
+    Unnamed,
+}
+
+/// The directory that `path` lies in, as a path that opens it even if it was reached through a symbolic link.
+pub fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.join("."),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// Whether a lock admits others of its kind.
@@ -172,6 +184,12 @@ pub trait Host: Clone + 'static {
     /// Atomicity: everyone sees the old file or the new one, before and after a crash. Durability: none until
     /// the directory is synced. Errors: `BUSY` if `to` is a mount point, `XDEV`, `ISDIR`, `ACCESS`, `ROFS`.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Gives an unnamed file its name in one step.
+    ///
+    /// Atomicity: the name appears with the whole file, its owner and mode, or not. Errors: `EXIST` if the name
+    /// is taken; `NOENT` if the directory is gone, or /proc is not mounted.
+    fn publish(&self, file: &Self::File, path: &Path) -> Result<()>;
 
     /// Removes one name; the file lives on while it is open or has other names.
     fn unlink(&self, path: &Path) -> Result<()>;

@@ -146,6 +146,7 @@ impl Host for Native {
             Open::Read => (OFlags::RDONLY, 0),
             Open::ReadWrite => (OFlags::RDWR, 0),
             Open::New { mode } => (OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode),
+            Open::Unnamed => (OFlags::WRONLY | OFlags::TMPFILE, 0o600),
         };
         uninterrupted(|| fs::open(path, common | flags, mode_bits(mode)))
     }
@@ -207,6 +208,10 @@ impl Host for Native {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         fs::rename(from, to)
+    }
+
+    fn publish(&self, file: &OwnedFd, path: &Path) -> Result<()> {
+        fs::linkat(CWD, descriptor_path(file.as_fd()), CWD, path, AtFlags::SYMLINK_FOLLOW)
     }
 
     fn unlink(&self, path: &Path) -> Result<()> {

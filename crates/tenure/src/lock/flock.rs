@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::guard::Held;
 use super::{Contention, Creation, Lock};
 use crate::error::{Error, Result};
-use crate::host::{Errno, FileId, Host, Mode, Open, Ticket, Woken};
+use crate::host::{self, Errno, FileId, Host, Mode, Open, Ticket, Woken, directory_of};
 use crate::wait::{CancelRegistration, Moment, Patience, Wait};
 
 /// The longest a waiter sleeps without looking, so that an unlock that emits no event is found.
@@ -92,26 +92,48 @@ fn identify<H: Host>(lock: &Lock<H>) -> Result<FileId> {
 }
 
 fn create<H: Host>(lock: &Lock<H>) -> Result<FileId> {
-    let fail = |errno| Error::host("create the lock file", &lock.path, errno);
-    let mode = match lock.creation {
-        Creation::Filtered(mode) | Creation::Exact(mode) | Creation::Like { mode, .. } => mode,
+    let created = match lock.creation {
+        Creation::Filtered(mode) => lock.host.open(&lock.path, Open::New { mode }),
+        Creation::Exact(mode) => create_as(lock, mode, None),
+        Creation::Like { mode, uid, gid } => create_as(lock, mode, Some((uid, gid))),
     };
-    let file = match lock.host.open(&lock.path, Open::New { mode }) {
+    let created = match created {
         // Somebody else was faster; theirs is as good.
-        Err(Errno::EXIST) => return lock.host.stat(&lock.path).map(|stat| stat.id).map_err(fail),
-        opened => opened.map_err(fail)?,
+        Err(Errno::EXIST) => lock.host.stat(&lock.path),
+        created => created.and_then(|file| lock.host.stat_file(&file)),
     };
-    if let Creation::Like { uid, gid, .. } = lock.creation {
-        match lock.host.set_owner(&file, uid, gid) {
+    created.map(|stat| stat.id).map_err(|errno| Error::host("create the lock file", &lock.path, errno))
+}
+
+/// Creates the lock file with owner and mode before it has its name: whoever died between a name and its mode
+/// would lock out those who may use the lock.
+fn create_as<H: Host>(lock: &Lock<H>, mode: u32, owner: Option<(u32, u32)>) -> host::Result<H::File> {
+    let unnamed = || {
+        let file = lock.host.open(&directory_of(&lock.path), Open::Unnamed)?;
+        dress(&lock.host, &file, mode, owner)?;
+        lock.host.publish(&file, &lock.path)?;
+        Ok(file)
+    };
+    match unnamed() {
+        // No unnamed files on this file system, or no /proc to name them by. The gap remains; chmod closes it.
+        Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
+            let file = lock.host.open(&lock.path, Open::New { mode: 0o600 })?;
+            dress(&lock.host, &file, mode, owner)?;
+            Ok(file)
+        }
+        created => created,
+    }
+}
+
+fn dress<H: Host>(host: &H, file: &H::File, mode: u32, owner: Option<(u32, u32)>) -> host::Result<()> {
+    if let Some((uid, gid)) = owner {
+        match host.set_owner(file, uid, gid) {
             // Only the superuser gives files away; the mode below lets the document's users in all the same.
             Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(fail(errno)),
+            Err(errno) => return Err(errno),
         }
     }
-    if !matches!(lock.creation, Creation::Filtered(_)) {
-        lock.host.set_mode(&file, mode).map_err(fail)?;
-    }
-    lock.host.stat_file(&file).map(|stat| stat.id).map_err(fail)
+    host.set_mode(file, mode)
 }
 
 /// Steps 2 and 3.
