@@ -11,11 +11,12 @@
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use tenure::host::faulty::{Fault, Faulty};
-use tenure::host::{Errno, Native};
+use tenure::host::{Errno, Host, Mode, Native, Open};
 use tenure::{Cancel, Lock, Wait};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -119,11 +120,11 @@ fn without_change_notices_the_waiter_polls() {
     for errno in [Errno::MFILE, Errno::NOSPC, Errno::ACCESS] {
         let (_directory, path) = lock_path();
         let held = Lock::flock(&path).acquire(Wait::Never).unwrap();
-        // The calls before it: lstat, open, fstat, flock.
-        let host = Faulty::new(Native, 4, Fault::Fail(errno));
+        // The calls before it: open, fstat, flock.
+        let host = Faulty::new(Native, 3, Fault::Fail(errno));
         let receiver = acquire_elsewhere(&host, &path);
         assert!(host.met());
-        assert_eq!(host.calls()[4], "watch");
+        assert_eq!(host.calls()[3], "watch");
         held.release().unwrap();
         receiver.recv_timeout(LONG).unwrap();
     }
@@ -152,7 +153,7 @@ fn a_lock_file_replaced_or_deleted_under_the_waiters_is_noticed() {
 fn another_thread_ends_a_wait_and_nothing_is_left() {
     let (_directory, path) = lock_path();
     let held = Lock::flock(&path).acquire(Wait::Never).unwrap();
-    for host in [process(), Faulty::new(Native, 4, Fault::Fail(Errno::MFILE))] {
+    for host in [process(), Faulty::new(Native, 3, Fault::Fail(Errno::MFILE))] {
         let (cancel, lock) = (Cancel::new(), Lock::flock_on(host.clone(), &path));
         let waiting = std::thread::spawn({
             let cancel = cancel.clone();
@@ -185,32 +186,105 @@ fn a_wait_in_the_queue_of_threads_ends_too() {
     Lock::flock(&path).acquire(Wait::Never).unwrap().release().unwrap();
 }
 
+/// Runs `wait` while a signal with a handler interrupts this very thread every few milliseconds.
+#[expect(unsafe_code, reason = "a signal to one thread has no safe wrapper")]
+fn under_signals<T>(wait: impl FnOnce() -> T) -> T {
+    let caught = std::sync::Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, caught.clone()).unwrap();
+    // SAFETY: asks for this thread's own handle.
+    let thread = unsafe { libc::pthread_self() };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(20));
+                // SAFETY: the thread outlives this scope.
+                unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
+            }
+        });
+        let outcome = wait();
+        assert!(caught.load(Ordering::Acquire), "no signal came");
+        done.store(true, Ordering::Release);
+        outcome
+    })
+}
+
 #[test]
 fn signals_do_not_end_or_restart_a_wait() {
     let (_directory, path) = lock_path();
-    let _held = Lock::flock(&path).acquire(Wait::Never).unwrap();
-    // Stop and continue end the poll(2) of a process with EINTR (signal(7)), as a handler would.
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "helper_waits_two_seconds", "--nocapture"])
-        .env("TENURE_TEST_WAIT_ON", &path)
-        .spawn();
-    let mut child = child.unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(50));
-        for signal in [rustix::process::Signal::STOP, rustix::process::Signal::CONT] {
-            rustix::process::kill_process(pid, signal).unwrap();
-        }
-    }
-    assert!(child.wait().unwrap().success());
-}
-
-/// Run by the test above in a process of its own; alone it has nothing to wait for.
-#[test]
-fn helper_waits_two_seconds() {
-    let Some(path) = std::env::var_os("TENURE_TEST_WAIT_ON") else { return };
-    let error = Lock::flock(&path).acquire(Wait::within(Duration::from_secs(2))).map(drop).unwrap_err();
+    let file = std::fs::File::create(&path).unwrap();
+    file.lock().unwrap();
+    let limit = Wait::within(Duration::from_secs(1));
+    let error = under_signals(|| Lock::flock(&path).acquire(limit).map(drop).unwrap_err());
     assert!(error.is_busy());
     let waited = error.waited();
-    assert!(waited >= Duration::from_secs(2), "the wait ended early: {waited:?}");
+    assert!(waited >= Duration::from_millis(900), "the wait ended early: {waited:?}");
+    assert!(waited < Duration::from_secs(30), "the time limit started again with each signal: {waited:?}");
+}
+
+// The broken twins. Each does what the hazard's projects did, and shows the harm that the tests above rule out.
+
+#[test]
+fn w3_waiters_that_reopen_wake_each_other() {
+    let (_directory, path) = lock_path();
+    let held = Lock::flock(&path).acquire(Wait::Never).unwrap();
+    let attempts = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let host = Native;
+                let until = host.now() + Duration::from_millis(300);
+                let watched = host.open(&path, Open::Read).unwrap();
+                let mut waiter = host.waiter();
+                assert!(host.watch(&mut waiter, &watched));
+                while host.now() < until {
+                    // Closing this description at the end of each attempt is the event that wakes the others.
+                    let file = host.open(&path, Open::Read).unwrap();
+                    assert!(!host.try_flock(&file, Mode::Exclusive).unwrap());
+                    drop(file);
+                    attempts.fetch_add(1, Ordering::Relaxed);
+                    host.wait(&mut waiter, Some(until));
+                }
+            });
+        }
+    });
+    drop(held);
+    let attempts = attempts.into_inner();
+    assert!(attempts > 200, "the twin made {attempts} attempts only, so this shows nothing");
+}
+
+#[test]
+fn w4_a_wait_given_up_by_leaving_its_thread_leaks_the_lock() {
+    let (_directory, path) = lock_path();
+    let held = Lock::flock(&path).acquire(Wait::Never).unwrap();
+    let blocked = std::thread::spawn({
+        let file = std::fs::File::open(&path).unwrap();
+        move || file.lock().map(|()| file)
+    });
+    // The caller's time is over and it goes away; the blocking call does not hear of it and gets the lock.
+    held.release().unwrap();
+    let _leaked = blocked.join().unwrap().unwrap();
+    assert!(
+        Lock::flock(&path).try_acquire().unwrap().is_none(),
+        "the twin leaked nothing, so this shows nothing"
+    );
+}
+
+#[test]
+fn w6_a_wait_that_takes_a_signal_for_its_end_ends_early() {
+    let timeout = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+    let pipe = std::io::pipe().unwrap();
+    let mut sources = [rustix::event::PollFd::new(&pipe.0, rustix::event::PollFlags::IN)];
+    let polled = under_signals(|| rustix::event::poll(&mut sources, Some(&timeout)));
+    assert_eq!(polled, Err(Errno::INTR), "the twin waited to the end, so this shows nothing");
+}
+
+#[test]
+fn w7_a_second_lock_of_one_thread_waits_for_itself() {
+    let (_directory, path) = lock_path();
+    let first = std::fs::File::create(&path).unwrap();
+    first.lock().unwrap();
+    let second = std::fs::File::open(&path).unwrap();
+    assert!(second.try_lock().is_err(), "a blocking call here would never come back");
+    drop(first);
 }

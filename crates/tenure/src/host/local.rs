@@ -34,12 +34,12 @@ struct Entry {
 }
 
 impl Local {
-    /// Joins the end of the queue for `file`.
+    /// Joins the end of the queue for `file`, and says whether it is this ticket's turn already.
     ///
     /// # Errors
     ///
     /// [`Occupied`] if `thread` stands in that queue already.
-    pub fn enter(&mut self, file: FileId, thread: u64, mode: Mode) -> Result<Ticket, Occupied> {
+    pub fn enter(&mut self, file: FileId, thread: u64, mode: Mode) -> Result<(Ticket, bool), Occupied> {
         let queue = self.queues.entry(file).or_default();
         if queue.iter().any(|entry| entry.thread == thread) {
             return Err(Occupied);
@@ -47,7 +47,7 @@ impl Local {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         queue.push_back(Entry { ticket, thread, mode, waker: None });
-        Ok(ticket)
+        Ok((ticket, queue.len() <= admitted(queue)))
     }
 
     /// Whether it is this ticket's turn: nobody stands before it, or only readers before a reader. If not,
@@ -103,7 +103,7 @@ mod tests {
         let mut local = Local::default();
         let modes = [Mode::Shared, Mode::Shared, Mode::Exclusive, Mode::Shared];
         let tickets: Vec<Ticket> =
-            modes.iter().zip(1..).map(|(mode, thread)| local.enter(FILE, thread, *mode).unwrap()).collect();
+            modes.iter().zip(1..).map(|(mode, thread)| local.enter(FILE, thread, *mode).unwrap().0).collect();
         assert_eq!(turns(&mut local, &tickets), [true, true, false, false]);
         assert!(local.leave(FILE, tickets[0]).is_empty());
         assert_eq!(local.leave(FILE, tickets[1]).len(), 1, "the writer is woken");
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_thread_that_asks_twice_is_told() {
         let mut local = Local::default();
-        let held = local.enter(FILE, 7, Mode::Exclusive).unwrap();
+        let (held, _) = local.enter(FILE, 7, Mode::Exclusive).unwrap();
         assert_eq!(local.enter(FILE, 7, Mode::Shared), Err(Occupied));
         let other = FileId { inode: 3, ..FILE };
         local.enter(other, 7, Mode::Exclusive).unwrap();
@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn a_waiter_that_gives_up_lets_the_next_one_pass() {
         let mut local = Local::default();
-        let reader = local.enter(FILE, 1, Mode::Shared).unwrap();
-        let writer = local.enter(FILE, 2, Mode::Exclusive).unwrap();
-        let late = local.enter(FILE, 3, Mode::Shared).unwrap();
+        let (reader, _) = local.enter(FILE, 1, Mode::Shared).unwrap();
+        let (writer, _) = local.enter(FILE, 2, Mode::Exclusive).unwrap();
+        let (late, _) = local.enter(FILE, 3, Mode::Shared).unwrap();
         assert_eq!(turns(&mut local, &[reader, writer, late]), [true, false, false]);
         assert_eq!(local.leave(FILE, writer).len(), 1);
         assert_eq!(turns(&mut local, &[reader, late]), [true, true]);

@@ -85,18 +85,28 @@ impl Notice {
         }
     }
 
-    /// Reads what has happened and tells those concerned.
-    fn drain(&mut self) {
+    /// Reads what has happened, one bufferful, and tells those concerned; `reader` knows of itself.
+    fn drain(&mut self, reader: &Arc<Signal>) {
         let Some(instance) = self.instance else { return };
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        let mut reader = inotify::Reader::new(instance, &mut buffer);
-        // Ends with EAGAIN when nothing is left; any other error leaves the waiters to their backstop.
-        while let Ok(event) = reader.next() {
+        let mut events = inotify::Reader::new(instance, &mut buffer);
+        let tell = |signal: &Arc<Signal>| {
+            signal.changed.store(true, Ordering::Release);
+            if !Arc::ptr_eq(signal, reader) {
+                signal.ring();
+            }
+        };
+        // EAGAIN: another thread was faster. Any other error leaves the waiters to their backstop.
+        while let Ok(event) = events.next() {
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                self.listeners.values().flatten().for_each(|signal| signal.change());
+                self.listeners.values().flatten().for_each(tell);
             } else if event.file_name().is_none() {
                 // A named event is about an entry of a locked directory, not about the directory.
-                self.listeners.get(&event.wd()).into_iter().flatten().for_each(|signal| signal.change());
+                self.listeners.get(&event.wd()).into_iter().flatten().for_each(tell);
+            }
+            // What is left makes the next poll return at once.
+            if events.is_buffer_empty() {
+                return;
             }
         }
     }
@@ -111,11 +121,6 @@ struct Signal {
 }
 
 impl Signal {
-    fn change(&self) {
-        self.changed.store(true, Ordering::Release);
-        self.ring();
-    }
-
     fn ring(&self) {
         if let Some(bell) = self.bell.get() {
             // The counter can only be too full to take one more if the bell has been rung already.
@@ -186,11 +191,8 @@ impl Parker {
 
     pub(super) fn wait(&mut self, until: Option<Moment>) -> Woken {
         loop {
-            if self.watch.is_some() {
-                locked(&shared().notice).drain();
-                if self.signal.changed.swap(false, Ordering::AcqRel) {
-                    return Woken::Changed;
-                }
+            if self.signal.changed.swap(false, Ordering::AcqRel) {
+                return Woken::Changed;
             }
             if self.signal.called.swap(false, Ordering::AcqRel) {
                 return Woken::Called;
@@ -220,6 +222,9 @@ impl Parker {
             Ok(_) | Err(Errno::INTR) => {}
             // Out of kernel memory: sleep without the watch; the caller's backstop finds the change.
             Err(_) => std::thread::park_timeout(left.unwrap_or(Duration::MAX).min(Duration::from_millis(50))),
+        }
+        if sources[0].revents().contains(PollFlags::IN) {
+            locked(&shared().notice).drain(&self.signal);
         }
         if sources[1].revents().contains(PollFlags::IN) {
             let mut count = [0; 8];

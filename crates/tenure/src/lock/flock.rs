@@ -1,30 +1,31 @@
 //! The flock kind: how it is acquired.
 //!
-//! 1. `lstat` the path, or create the file; its device and inode name the queue of this process's threads.
-//!    Join the queue, wait for the turn.
-//! 2. `open` without following a symlink; `fstat` must show the same inode, else start again.
-//! 3. `flock(LOCK_NB)`. If it succeeds, `lstat` the path once more: another inode means that someone replaced
-//!    the file between 2 and 3, and the lock just taken protects nothing; start again.
-//! 4. If it fails: watch this very inode, try the same descriptor again (a release between 3 and the watch
-//!    would be missed), then sleep until an event, the backstop, the caller's deadline or a cancellation.
-//!    On waking: check that the path still names the inode; then 3 without opening anything.
+//! 1. `open` the file without following a symlink, or create it. `fstat` gives its device and inode, which name
+//!    the queue of this process's threads. Join the queue, wait for the turn.
+//! 2. `flock(LOCK_NB)`. If it succeeds, `lstat` the path: another inode means that someone replaced the file
+//!    since 1, and the lock just taken protects nothing; start again.
+//! 3. If it fails: watch this very inode, try the same descriptor again (a release between 2 and the watch would
+//!    be missed), then sleep until an event, the backstop, the caller's deadline or a cancellation. On waking:
+//!    check that the path still names the inode; then 2 without opening anything.
 //!
 //! A waiter opens once and closes when it is done, because a close is the very event that waiters wait for:
-//! waiters that reopen at each attempt wake each other for ever.
+//! waiters that reopen at each attempt wake each other for ever. Its descriptor also keeps the inode's number
+//! from being given to another file while threads queue under that number.
 //!
 //! What emits no event is found by the backstop: an unlock without close (`flock -u`, or a holder whose child
-//! shares the descriptor). And the close event precedes the kernel's release of the lock by a hair
-//! (`__fput` notifies first), so an attempt after an event is followed by a few short retries.
+//! shares the descriptor). And the close event precedes the kernel's release of the lock by a hair (`__fput`
+//! notifies first), so an attempt after an event is followed by a few short retries.
 //!
-//! Not protected against: processes that do not lock; a lock file that is deleted or replaced while the lock
-//! is held (the next comer locks the new file); NFS mounted with `local_lock=flock` or `nolock`.
+//! Not protected against: processes that do not lock; a lock file that is deleted or replaced while the lock is
+//! held (the next comer locks the new file); NFS mounted with `local_lock=flock` or `nolock`.
 
 use std::time::Duration;
 
 use super::guard::Held;
-use super::{Contention, Creation, Lock};
+use super::open::{is_current, open, open_writable};
+use super::{Contention, Lock};
 use crate::error::{Error, Result};
-use crate::host::{self, Errno, FileId, Host, Mode, Open, Ticket, Woken, directory_of};
+use crate::host::{Errno, FileId, Host, Mode, Ticket, Woken};
 use crate::wait::{CancelRegistration, Moment, Patience, Wait};
 
 /// The longest a waiter sleeps without looking, so that an unlock that emits no event is found.
@@ -37,29 +38,30 @@ const POLL: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=BACK
 const AFTER_EVENT: [Duration; 4] =
     [Duration::ZERO, Duration::from_micros(20), Duration::from_micros(100), Duration::from_millis(1)];
 
-/// What one attempt at steps 2 and 3 came to.
-enum Attempt<H: Host> {
-    Acquired(H::File),
-    Busy(H::File),
-    /// The path names another file, or none, by now.
-    Replaced,
-}
-
 pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -> Result<Held<H>> {
-    let mut waiting = Waiting::new(lock, mode, patience);
+    let mut waiting = Waiting { lock, mode, patience, started: None, reported: false, parked: None };
     // Bounded by the caller's patience: each further round means that someone replaced the lock file.
     loop {
-        let Some(place) = waiting.queue()? else { continue };
-        match attempt(lock, mode, place.file)? {
-            Attempt::Acquired(file) => return Ok(Held::new(lock, file, place)),
-            Attempt::Replaced => {}
-            Attempt::Busy(file) => {
-                if let Some(file) = waiting.for_kernel(file, place.file)? {
-                    return Ok(Held::new(lock, file, place));
+        let mut file = open(lock)?;
+        let fail = |errno| Error::host("look at the lock file", &lock.path, errno);
+        let id = lock.host.stat_file(&file).map_err(fail)?.id;
+        let place = waiting.queue(id)?;
+        let got = match lock.host.try_flock(&file, mode) {
+            // NFS emulates flock by a byte-range lock, which wants a writable descriptor (flock(2)).
+            Err(Errno::BADF) if mode == Mode::Exclusive => {
+                file = open_writable(lock)?;
+                if lock.host.stat_file(&file).map_err(fail)?.id != id {
+                    waiting.check_patience()?;
+                    continue;
                 }
+                waiting.attempt(&file)?
             }
+            tried => tried.map_err(|errno| Error::host("lock the file", &lock.path, errno))?,
+        };
+        if (got || waiting.for_kernel(&file, id)?) && is_current(lock, id)? {
+            return Ok(Held::new(lock, file, place, waiting.into_waiter()));
         }
-        drop(place);
+        drop((file, place));
         waiting.check_patience()?;
     }
 }
@@ -82,149 +84,54 @@ impl<H: Host> Drop for Place<H> {
     }
 }
 
-/// The file that the path names now, created if there is none.
-fn identify<H: Host>(lock: &Lock<H>) -> Result<FileId> {
-    match lock.host.stat(&lock.path) {
-        Ok(stat) => Ok(stat.id),
-        Err(Errno::NOENT) => create(lock),
-        Err(errno) => Err(Error::host("look at the lock file", &lock.path, errno)),
-    }
-}
-
-fn create<H: Host>(lock: &Lock<H>) -> Result<FileId> {
-    let created = match lock.creation {
-        Creation::Filtered(mode) => lock.host.open(&lock.path, Open::New { mode }),
-        Creation::Exact(mode) => create_as(lock, mode, None),
-        Creation::Like { mode, uid, gid } => create_as(lock, mode, Some((uid, gid))),
-    };
-    let created = match created {
-        // Somebody else was faster; theirs is as good.
-        Err(Errno::EXIST) => lock.host.stat(&lock.path),
-        created => created.and_then(|file| lock.host.stat_file(&file)),
-    };
-    created.map(|stat| stat.id).map_err(|errno| Error::host("create the lock file", &lock.path, errno))
-}
-
-/// Creates the lock file with owner and mode before it has its name: whoever died between a name and its mode
-/// would lock out those who may use the lock.
-fn create_as<H: Host>(lock: &Lock<H>, mode: u32, owner: Option<(u32, u32)>) -> host::Result<H::File> {
-    let unnamed = || {
-        let file = lock.host.open(&directory_of(&lock.path), Open::Unnamed)?;
-        dress(&lock.host, &file, mode, owner)?;
-        lock.host.publish(&file, &lock.path)?;
-        Ok(file)
-    };
-    match unnamed() {
-        // No unnamed files on this file system, or no /proc to name them by. The gap remains; chmod closes it.
-        Err(Errno::NOTSUP | Errno::ISDIR | Errno::NOENT) => {
-            let file = lock.host.open(&lock.path, Open::New { mode: 0o600 })?;
-            dress(&lock.host, &file, mode, owner)?;
-            Ok(file)
-        }
-        created => created,
-    }
-}
-
-fn dress<H: Host>(host: &H, file: &H::File, mode: u32, owner: Option<(u32, u32)>) -> host::Result<()> {
-    if let Some((uid, gid)) = owner {
-        match host.set_owner(file, uid, gid) {
-            // Only the superuser gives files away; the mode below lets the document's users in all the same.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    host.set_mode(file, mode)
-}
-
-/// Steps 2 and 3.
-fn attempt<H: Host>(lock: &Lock<H>, mode: Mode, expected: FileId) -> Result<Attempt<H>> {
-    let fail = |errno| Error::host("open the lock file", &lock.path, errno);
-    let mut file = match lock.host.open(&lock.path, Open::Read) {
-        Err(Errno::NOENT) => return Ok(Attempt::Replaced),
-        opened => opened.map_err(fail)?,
-    };
-    if lock.host.stat_file(&file).map_err(fail)?.id != expected {
-        return Ok(Attempt::Replaced);
-    }
-    let got = match lock.host.try_flock(&file, mode) {
-        // NFS emulates flock by a byte-range lock, which wants a writable descriptor (flock(2)).
-        Err(Errno::BADF) if mode == Mode::Exclusive => {
-            file = lock.host.open(&lock.path, Open::ReadWrite).map_err(fail)?;
-            if lock.host.stat_file(&file).map_err(fail)?.id != expected {
-                return Ok(Attempt::Replaced);
-            }
-            lock.host.try_flock(&file, mode)
-        }
-        tried => tried,
-    };
-    match got {
-        Ok(true) if is_current(lock, expected)? => Ok(Attempt::Acquired(file)),
-        Ok(true) => Ok(Attempt::Replaced),
-        Ok(false) => Ok(Attempt::Busy(file)),
-        Err(errno) => Err(Error::host("lock the file", &lock.path, errno)),
-    }
-}
-
-/// Whether the path still names the file. Needed for correctness: a lock on a replaced file excludes nobody.
-pub(super) fn is_current<H: Host>(lock: &Lock<H>, file: FileId) -> Result<bool> {
-    match lock.host.stat(&lock.path) {
-        Ok(stat) => Ok(stat.id == file),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(Error::host("look at the lock file", &lock.path, errno)),
-    }
-}
-
 /// One caller's wait, from the first attempt to the last.
 struct Waiting<'a, H: Host> {
     lock: &'a Lock<H>,
     mode: Mode,
     patience: Patience,
-    started: Moment,
+    /// When the first attempt failed: most acquisitions never look at the clock, nor need a waiter.
+    started: Option<Moment>,
     reported: bool,
-    /// Made when the first attempt has failed: most acquisitions need none.
-    waiter: Option<H::Waiter>,
-    cancelling: Option<CancelRegistration>,
+    parked: Option<Parked<H>>,
 }
 
-impl<'a, H: Host> Waiting<'a, H> {
-    fn new(lock: &'a Lock<H>, mode: Mode, patience: Patience) -> Waiting<'a, H> {
-        let started = lock.host.now();
-        Waiting { lock, mode, patience, started, reported: false, waiter: None, cancelling: None }
+/// Where this thread sleeps, and its entry with the caller's `Cancel`.
+struct Parked<H: Host> {
+    waiter: H::Waiter,
+    _cancelling: Option<CancelRegistration>,
+}
+
+impl<H: Host> Waiting<'_, H> {
+    /// Joins the queue and comes back when it is this thread's turn.
+    fn queue(&mut self, file: FileId) -> Result<Place<H>> {
+        let host = self.lock.host.clone();
+        let (thread, process) = (host.thread(), host.process_mark());
+        let entered = host.local(|local| local.enter(file, thread, self.mode));
+        let (ticket, admitted) = entered.map_err(|_| Error::already_held(&self.lock.path))?;
+        let place = Place { host: host.clone(), file, ticket, process };
+        if !admitted {
+            self.check_patience()?;
+            let waker = host.waker(self.waiter());
+            while !host.local(|local| local.poll_turn(file, ticket, &waker)) {
+                self.sleep(None)?;
+            }
+        }
+        Ok(place)
     }
 
-    /// Step 1: `None` if the lock file was replaced while this thread stood in the queue.
-    fn queue(&mut self) -> Result<Option<Place<H>>> {
-        let host = &self.lock.host;
-        let file = identify(self.lock)?;
-        let ticket = host
-            .local(|local| local.enter(file, host.thread(), self.mode))
-            .map_err(|_| Error::already_held(&self.lock.path))?;
-        let place = Place { host: host.clone(), file, ticket, process: host.process_mark() };
-        let noop = std::task::Waker::noop();
-        if host.local(|local| local.poll_turn(file, ticket, noop)) {
-            return Ok(Some(place));
-        }
-        self.check_patience()?;
-        let waker = self.lock.host.waker(self.waiter());
-        while !self.lock.host.local(|local| local.poll_turn(file, ticket, &waker)) {
-            self.sleep(None)?;
-        }
-        Ok(is_current(self.lock, file)?.then_some(place))
-    }
-
-    /// Step 4: the descriptor with its lock, or `None` if the path names another file by now.
-    fn for_kernel(&mut self, file: H::File, id: FileId) -> Result<Option<H::File>> {
+    /// Step 3: `true` with the lock, `false` if the path names another file by now.
+    fn for_kernel(&mut self, file: &H::File, id: FileId) -> Result<bool> {
         self.check_patience()?;
         let host = self.lock.host.clone();
-        let watched = host.watch(self.waiter(), &file);
+        let watched = host.watch(self.waiter(), file);
         let mut pause = *POLL.start();
         let mut woken = Woken::TimedOut;
         loop {
-            if self.attempts(&file, woken)? {
-                return Ok(is_current(self.lock, id)?.then_some(file));
+            if self.attempts(file, woken)? {
+                return Ok(true);
             }
             if !is_current(self.lock, id)? {
-                return Ok(None);
+                return Ok(false);
             }
             let longest = if watched { jittered(BACKSTOP, host.random()) } else { pause };
             woken = self.sleep(Some(longest))?;
@@ -232,35 +139,37 @@ impl<'a, H: Host> Waiting<'a, H> {
         }
     }
 
-    /// Step 3 on the same descriptor: once, or with short retries if a close event was the reason.
+    /// Step 2 on the same descriptor: once, or with short retries if a close event was the reason.
     fn attempts(&mut self, file: &H::File, woken: Woken) -> Result<bool> {
-        let host = self.lock.host.clone();
+        let host = &self.lock.host;
         let pauses: &[Duration] = if woken == Woken::Changed { &AFTER_EVENT } else { &AFTER_EVENT[..1] };
         for pause in pauses {
             if !pause.is_zero() {
                 // A waiter of its own, so that an event that arrives meanwhile is kept for the real wait.
                 host.wait(&mut host.waiter(), Some(host.now() + *pause));
             }
-            match host.try_flock(file, self.mode) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(errno) => return Err(Error::host("lock the file", &self.lock.path, errno)),
+            if self.attempt(file)? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
+    fn attempt(&self, file: &H::File) -> Result<bool> {
+        let tried = self.lock.host.try_flock(file, self.mode);
+        tried.map_err(|errno| Error::host("lock the file", &self.lock.path, errno))
+    }
+
     /// Sleeps until something happens or `longest` is over, and fails if the caller's patience is.
     fn sleep(&mut self, longest: Option<Duration>) -> Result<Woken> {
         self.check_patience()?;
-        let now = self.lock.host.now();
-        let report = self.report_due();
+        let host = self.lock.host.clone();
         let deadline = match self.patience.wait {
             Wait::Until(deadline) => Some(deadline),
             Wait::Never | Wait::Forever => None,
         };
-        let until = [longest.map(|longest| now + longest), report, deadline].into_iter().flatten().min();
-        let host = self.lock.host.clone();
+        let longest = longest.map(|longest| host.now() + longest);
+        let until = [longest, self.report_due(), deadline].into_iter().flatten().min();
         let woken = host.wait(self.waiter(), until);
         self.report_if_due();
         Ok(woken)
@@ -276,20 +185,24 @@ impl<'a, H: Host> Waiting<'a, H> {
             Wait::Until(deadline) => self.lock.host.now() >= deadline,
             Wait::Forever => false,
         };
-        if !over {
-            return Ok(());
+        match over {
+            true => Err(Error::busy(path, self.mode, waited, crate::Holders::default())),
+            false => Ok(()),
         }
-        let waited = if self.patience.wait == Wait::Never { Duration::ZERO } else { waited };
-        Err(Error::busy(path, self.mode, waited, crate::Holders::default()))
     }
 
-    fn waited(&self) -> Duration {
-        self.lock.host.now().since(self.started)
+    /// The time since the first failed attempt; zero for a caller that does not wait.
+    fn waited(&mut self) -> Duration {
+        if self.patience.wait == Wait::Never {
+            return Duration::ZERO;
+        }
+        let now = self.lock.host.now();
+        now.since(*self.started.get_or_insert(now))
     }
 
     fn report_due(&self) -> Option<Moment> {
-        let report = self.lock.report.as_ref()?;
-        (!self.reported).then(|| self.started + report.after)
+        let report = self.lock.report.as_ref().filter(|_| !self.reported)?;
+        Some(self.started? + report.after)
     }
 
     fn report_if_due(&mut self) {
@@ -297,18 +210,24 @@ impl<'a, H: Host> Waiting<'a, H> {
         if self.lock.host.now() >= due {
             self.reported = true;
             let holders = self.lock.holder().unwrap_or_default();
-            (report.tell)(&Contention { path: self.lock.path.clone(), holders, waited: self.waited() });
+            (report.tell)(&Contention { path: self.lock.path.to_path_buf(), holders, waited: self.waited() });
         }
     }
 
     fn waiter(&mut self) -> &mut H::Waiter {
-        let host = &self.lock.host;
-        let waiter = self.waiter.get_or_insert_with(|| host.waiter());
-        if self.cancelling.is_none() {
-            let waker = host.waker(waiter);
-            self.cancelling = self.patience.cancel.as_ref().map(|cancel| cancel.register(waker));
-        }
-        waiter
+        let (host, cancel) = (&self.lock.host, self.patience.cancel.as_ref());
+        let parked = self.parked.get_or_insert_with(|| {
+            let waiter = host.waiter();
+            let _cancelling = cancel.map(|cancel| cancel.register(host.waker(&waiter)));
+            Parked { waiter, _cancelling }
+        });
+        &mut parked.waiter
+    }
+
+    /// The watch of a waiter that has got in. Taking it down takes microseconds, which the holder can spend
+    /// when it has released.
+    fn into_waiter(self) -> Option<H::Waiter> {
+        self.parked.map(|parked| parked.waiter)
     }
 }
 

@@ -14,7 +14,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Lock;
-use super::flock::{Place, is_current};
+use super::flock::Place;
+use super::open::is_current;
 use crate::error::{Error, Result};
 use crate::host::{Host, Native, Open};
 
@@ -32,6 +33,8 @@ pub struct Held<H: Host = Native> {
     lock: Lock<H>,
     /// `None` once released.
     file: Option<H::File>,
+    /// Left over from a wait: its watch is taken down after the lock is released.
+    _waiter: Option<H::Waiter>,
     place: Place<H>,
     process: u64,
     forks: u64,
@@ -39,9 +42,10 @@ pub struct Held<H: Host = Native> {
 }
 
 impl<H: Host> Held<H> {
-    pub(super) fn new(lock: &Lock<H>, file: H::File, place: Place<H>) -> Held<H> {
+    pub(super) fn new(lock: &Lock<H>, file: H::File, place: Place<H>, waiter: Option<H::Waiter>) -> Held<H> {
         let (process, forks) = (lock.host.process_mark(), lock.host.forks());
-        Held { lock: lock.clone(), file: Some(file), place, process, forks, lent: AtomicBool::new(false) }
+        let lent = AtomicBool::new(false);
+        Held { lock: lock.clone(), file: Some(file), _waiter: waiter, place, process, forks, lent }
     }
 
     /// The path of the lock file.

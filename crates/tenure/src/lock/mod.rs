@@ -18,6 +18,7 @@
 
 mod flock;
 mod guard;
+mod open;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ const DEFAULT_MODE: u32 = 0o644;
 #[derive(Clone)]
 pub struct Lock<H: Host = Native> {
     host: H,
-    path: PathBuf,
+    path: Arc<Path>,
     creation: Creation,
     report: Option<Report>,
 }
@@ -104,7 +105,7 @@ impl Lock {
 impl<H: Host> Lock<H> {
     /// [`Lock::flock`] on another host.
     pub fn flock_on(host: H, path: impl Into<PathBuf>) -> Lock<H> {
-        Lock { host, path: path.into(), creation: Creation::Filtered(DEFAULT_MODE), report: None }
+        Lock { host, path: path.into().into(), creation: Creation::Filtered(DEFAULT_MODE), report: None }
     }
 
     /// Sets the exact permission bits of a lock file that has to be created (default: `0o644` less the umask).
