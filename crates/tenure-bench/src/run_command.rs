@@ -22,9 +22,6 @@ pub(crate) fn run(setting: &Setting) -> Result<Finding> {
         let missing = tenure.get_program().display();
         return Ok(Finding::Skipped(format!("there is no {missing}; build it: cargo build --release")));
     }
-    if !runs_commands(&tenure)? {
-        return Ok(Finding::Skipped("this `tenure` has no working `run` yet".to_owned()));
-    }
     match runs_commands(&flock) {
         Ok(true) => {}
         Ok(false) => {
@@ -34,6 +31,9 @@ pub(crate) fn run(setting: &Setting) -> Result<Finding> {
             return Ok(Finding::Skipped("this machine has no flock(1) to compare with".to_owned()));
         }
         Err(error) => return Err(error.into()),
+    }
+    if !runs_commands(&tenure)? {
+        return Ok(Finding::Skipped("this `tenure` has no working `run` yet".to_owned()));
     }
     flock.arg("true");
     tenure.arg("true");

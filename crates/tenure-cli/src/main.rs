@@ -24,7 +24,12 @@ fn main() -> ExitCode {
             return if error.use_stderr() { exit::Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
-    let outcome = match &cli.command {
+    // A panic is a bug of ours, and has told its place on stderr by now.
+    std::panic::catch_unwind(|| run(&cli.command)).unwrap_or_else(|_| exit::Exit::Internal.into())
+}
+
+fn run(command: &Command) -> ExitCode {
+    let outcome = match command {
         Command::Run(args) => cmd::run::run(args),
         Command::Update(args) => cmd::update::update(args),
         Command::Get(args) => cmd::get::get(args),

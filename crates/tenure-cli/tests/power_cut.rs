@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Mounted, directory, litter, run, skip, tenure};
 use tempfile::TempDir;
@@ -38,8 +39,9 @@ type Bounds = BTreeMap<PathBuf, BTreeMap<String, (u64, u64)>>;
 
 /// An ext4 file system in a file, and where it is mounted.
 struct Disk {
-    files: TempDir,
     mounted: Option<Mounted>,
+    // Dropped, and so deleted, after the unmount.
+    files: TempDir,
 }
 
 impl Disk {
@@ -52,7 +54,7 @@ impl Disk {
         let made = run(mkfs.arg("-q").arg(&image).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
         assert!(made.status.success(), "{}", made.stderr);
         std::fs::create_dir(files.path().join("root")).unwrap();
-        let mut disk = Disk { files, mounted: None };
+        let mut disk = Disk { mounted: None, files };
         disk.mount()?;
         Ok(disk)
     }
@@ -110,7 +112,7 @@ impl Random {
 }
 
 /// Counts up in the writer's own document and in the shared one until the power is gone.
-fn write(root: &Path, writer: &str, durability: Durability, bounds: &Bounds) -> Bounds {
+fn write(root: &Path, writer: &str, durability: Durability, bounds: &Bounds, done: &AtomicU64) -> Bounds {
     let promised = match durability {
         Durability::Power => Reached::Power,
         Durability::Process => Reached::Process,
@@ -132,20 +134,35 @@ fn write(root: &Path, writer: &str, durability: Durability, bounds: &Bounds) -> 
                 (count, *tried) = (*counter, *counter);
             });
             match receipt {
-                Ok(receipt) if receipt.durability == promised => *acknowledged = count,
+                Ok(receipt) if receipt.durability == promised => {
+                    *acknowledged = count;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
                 _ => return mine,
             }
         }
     }
 }
 
+/// When the power is cut: so many acknowledged changes, and then this long, after the start. A busy machine
+/// makes the cycles longer, not emptier.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    changes: u64,
+    later: Duration,
+}
+
 /// Writes until the power is cut: what may be expected then, given what was there before.
-fn write_until_cut(disk: &Disk, durability: Durability, bounds: &Bounds, after: Duration) -> Bounds {
-    let root = disk.root();
+fn write_until_cut(disk: &Disk, durability: Durability, bounds: &Bounds, moment: Moment) -> Bounds {
+    let (root, done) = (disk.root(), AtomicU64::new(0));
+    let latest = Instant::now() + Duration::from_secs(10);
     let mut expected = bounds.clone();
     std::thread::scope(|scope| {
-        let writers = WRITERS.map(|writer| scope.spawn(|| write(&root, writer, durability, bounds)));
-        std::thread::sleep(after);
+        let writers = WRITERS.map(|writer| scope.spawn(|| write(&root, writer, durability, bounds, &done)));
+        while done.load(Ordering::Relaxed) < moment.changes && Instant::now() < latest {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        std::thread::sleep(moment.later);
         disk.cut();
         for (path, counts) in writers.into_iter().flat_map(|writer| writer.join().unwrap()) {
             expected.entry(path).or_default().extend(counts);
@@ -184,13 +201,12 @@ fn cycles(disk: &mut Disk, durability: Durability, cycles: usize, random: &mut R
     let (mut acknowledged, mut lost) = (0, 0);
     let mut start = Bounds::new();
     for cycle in 0..cycles {
-        let after = Duration::from_micros(1000 + random.below(14_000));
-        let expected = write_until_cut(disk, durability, &start, after);
+        let moment = Moment { changes: random.below(20), later: Duration::from_micros(random.below(2000)) };
+        let expected = write_until_cut(disk, durability, &start, moment);
         disk.reboot();
         acknowledged += total(&expected) - total(&start);
         let (missing, found) = look(&expected, durability);
-        let context =
-            || format!("cycle {cycle}, cut after {after:?}: expected {expected:?}, found {found:?}");
+        let context = || format!("cycle {cycle}, cut {moment:?}: expected {expected:?}, found {found:?}");
         assert!(durability == Durability::Process || missing == 0, "{missing} changes lost, {}", context());
         lost += missing;
         start = found;

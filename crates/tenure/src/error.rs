@@ -133,6 +133,7 @@ impl Error {
             ),
             Errno::ISDIR => (Kind::CannotCreate, "it is a directory"),
             Errno::NOSPC | Errno::DQUOT => (Kind::Io, "free some space and try again"),
+            Errno::FBIG => (Kind::Io, "a limit on file sizes is reached; see `ulimit -f`"),
             Errno::MFILE => {
                 (Kind::Io, "this process has too many open files; raise `ulimit -n` or close some")
             }

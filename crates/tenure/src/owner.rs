@@ -86,7 +86,7 @@ impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.list.is_empty() {
             let why = if self.partial {
-                "processes of other users can't be inspected"
+                "some processes can't be inspected"
             } else {
                 "no process on this machine shows the lock; it may have just been released"
             };

@@ -1,6 +1,8 @@
 //! `tenure update`: change a document by expression.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tenure::document::Value;
 use tenure::{Document, Durability, Reached, Receipt};
@@ -18,6 +20,10 @@ pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
         return Err(Failure::new(Exit::Usage, problem));
     }
     let expression = Expression::from_args(&args.expression)?;
+    // The default effect of this signal is to end the process; caught, the write fails with EFBIG instead.
+    let caught = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught)
+        .map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
     let document = document(args)?;
     if args.dry_run {
         return preview(&document, &expression);
@@ -28,11 +34,15 @@ pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
         new = after.clone();
         Ok((before, after))
     })?;
-    if args.json {
-        output::print_value(&report(&receipt, new), false)?;
-    } else {
-        output::print_value(&new, args.expression.raw)?;
-    }
+    let printed = match args.json {
+        true => output::print_value(&report(&receipt, new), false),
+        false => output::print_value(&new, args.expression.raw),
+    };
+    // Whoever repeats a failed update must know that this one was not in vain.
+    printed.map_err(|failure| {
+        let done = if receipt.changed { "the change is made" } else { "the file needed no change" };
+        Failure::new(failure.exit, format!("{}: {done}, but {}", args.file.display(), failure.message))
+    })?;
     if receipt.durability == Reached::Unknown {
         let problem = "the change is made and visible, but syncing the directory failed, so it may not survive a power loss";
         return Err(Failure::new(Exit::Io, format!("{}: {problem}", args.file.display())));

@@ -87,7 +87,7 @@ impl Mounted {
         }
         let forbidden = FORBIDDEN.iter().any(|reason| mount.stderr.contains(reason));
         assert!(forbidden, "mount failed for a reason that is no lack of privilege: {}", mount.stderr);
-        Err(mount.stderr.trim().to_owned())
+        Err(mount.stderr.lines().next().unwrap_or_default().to_owned())
     }
 
     pub(crate) fn path(&self) -> &Path {

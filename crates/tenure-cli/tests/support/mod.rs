@@ -165,7 +165,7 @@ pub(crate) fn tenure_run(directory: &Path, options_and_lock: &[&str], script: &s
 }
 
 /// The script of a holder: it says so, and holds until its input ends.
-pub(crate) const HOLD: &str = "echo held; read line";
+pub(crate) const HOLD: &str = "echo held; read line || true";
 
 /// Holds `file` with flock(1), in one process, until its input ends.
 pub(crate) fn flock_holder(file: &Path) -> Running {

@@ -192,12 +192,16 @@ impl<H: Host> Place<'_, H> {
         }
     }
 
-    /// Step 6.
-    pub(super) fn commit(&self, prepared: &mut Prepared<H>) -> Result<()> {
-        let renamed = self.host.rename(&prepared.temporary, self.path);
-        renamed.map_err(|errno| Error::host("put the new content in place of the file", self.path, errno))?;
+    /// Step 6; `false` if the temporary file is gone: somebody deleted the lock file after step 5, and the holder
+    /// of the new one swept.
+    pub(super) fn commit(&self, prepared: &mut Prepared<H>) -> Result<bool> {
+        match self.host.rename(&prepared.temporary, self.path) {
+            Err(Errno::NOENT) => return Ok(false),
+            renamed => renamed
+                .map_err(|errno| Error::host("put the new content in place of the file", self.path, errno))?,
+        }
         prepared.renamed = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Step 8.

@@ -89,10 +89,9 @@ fn locked<H: Host>(
         return Ok(Some(Receipt { changed: false, version: Version::of(old), durability }));
     };
     let mut prepared = place.prepare(&new, found.as_ref().map(|found| &found.stat), document.mode)?;
-    if !held.is_current()? || !place.is_unchanged(found.as_ref())? {
+    if !held.is_current()? || !place.is_unchanged(found.as_ref())? || !place.commit(&mut prepared)? {
         return Ok(None);
     }
-    place.commit(&mut prepared)?;
     // Released before the directory is synced, so that the next one works meanwhile. The change stands
     // whatever the release says, and the kernel releases a descriptor that is closed.
     drop(held);

@@ -209,7 +209,7 @@ impl<H: Host> Waiting<'_, H> {
         let (Some(due), Some(report)) = (self.report_due(), &self.lock.report) else { return };
         if self.lock.host.now() >= due {
             self.reported = true;
-            let holders = self.lock.holder().unwrap_or_default();
+            let holders = self.lock.holders_or_unknown();
             (report.tell)(&Contention { path: self.lock.path.to_path_buf(), holders, waited: self.waited() });
         }
     }

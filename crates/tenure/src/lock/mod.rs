@@ -193,11 +193,15 @@ impl<H: Host> Lock<H> {
         }
     }
 
+    /// The holders, for a message; what can't be found out (no descriptors left, say) is said to be unknown.
+    fn holders_or_unknown(&self) -> Holders {
+        self.holder().unwrap_or(Holders { list: Vec::new(), partial: true })
+    }
+
     /// Adds the holders to a refusal. A mere attempt leaves this out: it costs a walk through /proc.
     fn name_holders(&self, mode: Mode, outcome: Result<Held<H>>) -> Result<Held<H>> {
         outcome.map_err(|error| match error.is_busy() {
-            // What can't be found out is said to be unknown.
-            true => Error::busy(&self.path, mode, error.waited(), self.holder().unwrap_or_default()),
+            true => Error::busy(&self.path, mode, error.waited(), self.holders_or_unknown()),
             false => error,
         })
     }

@@ -71,12 +71,11 @@ fn create_as<H: Host>(lock: &Lock<H>, mode: u32, owner: Option<(u32, u32)>) -> h
 }
 
 fn dress<H: Host>(host: &H, file: &H::File, mode: u32, owner: Option<(u32, u32)>) -> host::Result<()> {
-    if let Some((uid, gid)) = owner {
-        match host.set_owner(file, uid, gid) {
-            // Only the superuser gives files away; the mode below lets the document's users in all the same.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(errno),
-        }
+    // The mode first: once the file is another's, changing it may be beyond our rights.
+    host.set_mode(file, mode)?;
+    match owner.map(|(uid, gid)| host.set_owner(file, uid, gid)) {
+        // Only the superuser gives files away; the mode lets the document's users in all the same.
+        None | Some(Ok(()) | Err(Errno::PERM)) => Ok(()),
+        Some(Err(errno)) => Err(errno),
     }
-    host.set_mode(file, mode)
 }
