@@ -305,7 +305,8 @@ impl<H: Host> Document<H> {
     ///
     /// As for [`Document::update`], but never corrupt.
     pub fn replace<T: Serialize>(&self, wait: impl Into<Patience>, value: &T) -> Result<Receipt> {
-        let bytes = self.format()?.fresh(&update::to_value(&self.path, value)?);
+        let fresh = update::format(self)?.fresh(&update::to_value(&self.path, value)?);
+        let bytes = fresh.map_err(|problem| Error::rejected(&self.path, problem, None))?;
         self.replace_bytes(wait, &bytes)
     }
 
@@ -316,10 +317,6 @@ impl<H: Host> Document<H> {
     /// As for [`Document::update`], but never corrupt.
     pub fn replace_bytes(&self, wait: impl Into<Patience>, bytes: &[u8]) -> Result<Receipt> {
         update::step(self, &wait.into(), &mut |_| Ok(Some(bytes.to_vec())))
-    }
-
-    fn format(&self) -> Result<Format> {
-        Format::of(&self.path).map_err(|problem| Error::unsupported(&self.path, problem))
     }
 }
 

@@ -23,14 +23,17 @@ use super::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Open, Stat, directory_of};
 
+/// Where Linux keeps a POSIX access list (acl(5)).
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
 /// Behind the last dot of every temporary name.
 const SUFFIX: &str = "tenure-tmp";
 
 /// A document's file as it was found under the lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Found<F> {
     pub(super) bytes: Vec<u8>,
     pub(super) stat: Stat,
+    file: F,
 }
 
 /// Where the document really is.
@@ -44,7 +47,8 @@ pub(super) struct Place<'a, H: Host> {
 pub(super) struct Prepared<H: Host> {
     host: H,
     temporary: PathBuf,
-    directory: H::File,
+    /// To sync the new name by; for `Power` alone.
+    directory: Option<H::File>,
     renamed: bool,
 }
 
@@ -76,7 +80,7 @@ impl<H: Host> Place<'_, H> {
     }
 
     /// The document's content, `None` if it does not exist.
-    pub(super) fn read(&self) -> Result<Option<Found>> {
+    pub(super) fn read(&self) -> Result<Option<Found<H::File>>> {
         let fail = |errno| Error::host("read the file", self.path, errno);
         let file = match self.host.open(self.path, Open::Read) {
             Err(Errno::NOENT) => return Ok(None),
@@ -86,12 +90,15 @@ impl<H: Host> Place<'_, H> {
         if stat.kind != crate::host::FileKind::Regular {
             return Err(Error::unsupported(self.path, "is not a regular file, so it can't be a document"));
         }
-        Ok(Some(Found { bytes: self.read_all(&file, stat.size).map_err(fail)?, stat }))
+        Ok(Some(Found { bytes: self.read_all(&file, stat.size).map_err(fail)?, stat, file }))
     }
 
     fn read_all(&self, file: &H::File, size: u64) -> std::result::Result<Vec<u8>, Errno> {
         // One byte more than the size, so that the end shows without growing the buffer.
-        let mut bytes = vec![0; usize::try_from(size).map_err(|_| Errno::FBIG)? + 1];
+        let capacity = usize::try_from(size).map_err(|_| Errno::NOMEM)?.saturating_add(1);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity).map_err(|_| Errno::NOMEM)?;
+        bytes.resize(capacity, 0);
         let mut length = 0;
         loop {
             if length == bytes.len() {
@@ -110,11 +117,14 @@ impl<H: Host> Place<'_, H> {
     pub(super) fn prepare(
         &self,
         bytes: &[u8],
-        old: Option<&Stat>,
+        old: Option<&Found<H::File>>,
         new_mode: Option<u32>,
     ) -> Result<Prepared<H>> {
         let fail = |errno| Error::host("write the new content beside the file", self.path, errno);
-        let directory = self.open_directory()?;
+        let directory = match self.durability {
+            Durability::Power => Some(self.open_directory()?),
+            Durability::Process => None,
+        };
         let mut name = self.temporary_prefix();
         name.push(format!("{:016x}.{SUFFIX}", self.host.random()));
         let temporary = self.path.with_file_name(name);
@@ -148,29 +158,32 @@ impl<H: Host> Place<'_, H> {
     }
 
     /// Step 3. What can't be kept is an error: a silent change of owner locks people out, a dropped access
-    /// list lets people in.
-    fn dress(&self, file: &H::File, old: &Stat) -> Result<()> {
+    /// list lets people in, and so does one that the directory gives its new files.
+    fn dress(&self, file: &H::File, old: &Found<H::File>) -> Result<()> {
         let fail = |what: &str, errno| {
-            let operation =
-                format!("keep the file's {what} on its new version; update it as its owner, or as root");
-            Error::host(&operation, self.path, errno)
+            let advice = match errno {
+                Errno::PERM | Errno::ACCESS => "; update it as its owner, or as root",
+                _ => "",
+            };
+            Error::host(&format!("keep the file's {what} on its new version{advice}"), self.path, errno)
         };
         let new = self.host.stat_file(file).map_err(|errno| fail("owner", errno))?;
-        if (new.uid, new.gid) != (old.uid, old.gid) {
-            self.host.set_owner(file, old.uid, old.gid).map_err(|errno| fail("owner and group", errno))?;
+        if (new.uid, new.gid) != (old.stat.uid, old.stat.gid) {
+            let owned = self.host.set_owner(file, old.stat.uid, old.stat.gid);
+            owned.map_err(|errno| fail("owner and group", errno))?;
         }
-        let attributes = self.host.open(self.path, Open::Read).and_then(|old| self.host.attributes(&old));
-        let attributes = attributes.map_err(|errno| fail("extended attributes", errno))?;
-        let present = match attributes.is_empty() {
-            true => Vec::new(),
-            false => self.host.attributes(file).map_err(|errno| fail("extended attributes", errno))?,
-        };
+        let list = |file| self.host.attributes(file).map_err(|errno| fail("extended attributes", errno));
+        let (wanted, present) = (list(&old.file)?, list(file)?);
+        let is_wanted = |name: &OsString| wanted.iter().any(|(wanted, _)| wanted == name);
+        for (name, _) in present.iter().filter(|(name, _)| name == ACCESS_LIST && !is_wanted(name)) {
+            self.host.remove_attribute(file, name).map_err(|errno| fail("access list", errno))?;
+        }
         // An attribute that the system gave the new file itself (a security label) may be beyond our rights.
-        for (name, value) in attributes.iter().filter(|attribute| !present.contains(attribute)) {
+        for (name, value) in wanted.iter().filter(|attribute| !present.contains(attribute)) {
             let failed = |errno| fail(&format!("extended attribute {}", name.display()), errno);
             self.host.set_attribute(file, name, value).map_err(failed)?;
         }
-        self.host.set_mode(file, old.mode).map_err(|errno| fail("mode", errno))
+        self.host.set_mode(file, old.stat.mode).map_err(|errno| fail("mode", errno))
     }
 
     fn open_directory(&self) -> Result<H::File> {
@@ -179,13 +192,11 @@ impl<H: Host> Place<'_, H> {
             .map_err(|errno| Error::host("open the directory of the file", self.path, errno))
     }
 
-    /// Whether the document is still the one that was read: the part of step 5 that concerns it.
-    pub(super) fn is_unchanged(&self, found: Option<&Found>) -> Result<bool> {
+    /// Whether the document is still the one that was read, its mode and owner included: the part of step 5 that
+    /// concerns it.
+    pub(super) fn is_unchanged(&self, found: Option<&Found<H::File>>) -> Result<bool> {
         match (self.host.stat(self.path), found) {
-            (Ok(now), Some(found)) => {
-                let then = &found.stat;
-                Ok((now.id, now.size, now.modified_ns) == (then.id, then.size, then.modified_ns))
-            }
+            (Ok(now), Some(found)) => Ok(now == found.stat),
             (Err(Errno::NOENT), found) => Ok(found.is_none()),
             (Ok(_), None) => Ok(false),
             (Err(errno), _) => Err(Error::host("look at the file", self.path, errno)),
@@ -206,25 +217,22 @@ impl<H: Host> Place<'_, H> {
 
     /// Step 8.
     pub(super) fn settle(&self, prepared: &Prepared<H>) -> Reached {
-        match self.durability {
-            Durability::Process => Reached::Process,
-            Durability::Power => match self.host.fsync(&prepared.directory) {
-                Ok(()) => Reached::Power,
-                Err(_) => Reached::Unknown,
-            },
+        match prepared.directory.as_ref().map(|directory| self.host.fsync(directory)) {
+            None => Reached::Process,
+            Some(Ok(())) => Reached::Power,
+            Some(Err(_)) => Reached::Unknown,
         }
     }
 
     /// Makes what was read as durable as was asked for: it may be the visible half of another's update, or a
     /// crashed one's, and whoever is told "nothing to change" relies on it.
-    pub(super) fn settle_unchanged(&self, exists: bool) -> Result<Reached> {
+    pub(super) fn settle_unchanged(&self, found: Option<&Found<H::File>>) -> Result<Reached> {
         if self.durability == Durability::Process {
             return Ok(Reached::Process);
         }
         let fail = |errno| Error::host("sync the file to disk", self.path, errno);
-        if exists {
-            let file = self.host.open(self.path, Open::Read).map_err(fail)?;
-            self.host.fsync(&file).map_err(fail)?;
+        if let Some(found) = found {
+            self.host.fsync(&found.file).map_err(fail)?;
         }
         let directory = self.open_directory()?;
         self.host.fsync(&directory).map_err(fail)?;

@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 
 use super::replace::{Found, Place};
 use super::value::Value;
-use super::{Document, Reached, Receipt, Version, change};
+use super::{Document, Format, Reached, Receipt, Version, change};
 use crate::error::{BoxError, Error, Result};
-use crate::host::{Errno, FileKind, Host};
+use crate::host::{Errno, FileKind, Host, Open};
 use crate::lock::{Creation, Held, Lock};
 use crate::wait::Patience;
 
@@ -60,6 +60,10 @@ pub(super) fn step<H: Host>(
     for _ in 0..ROUNDS_MAX {
         let target = resolve(&document.host, &document.path)?;
         let held = lock(document, &target)?.acquire(patience.clone())?;
+        // A symbolic link may have been given another target while we waited.
+        if resolve(&document.host, &document.path)? != target {
+            continue;
+        }
         if let Some(receipt) = locked(document, &target, held, change)? {
             return Ok(receipt);
         }
@@ -85,10 +89,15 @@ fn locked<H: Host>(
     let new = change(old)?.filter(|new| Some(new.as_slice()) != old);
     let Some(new) = new else {
         drop(held);
-        let durability = place.settle_unchanged(found.is_some())?;
+        let durability = place.settle_unchanged(found.as_ref())?;
         return Ok(Some(Receipt { changed: false, version: Version::of(old), durability }));
     };
-    let mut prepared = place.prepare(&new, found.as_ref().map(|found| &found.stat), document.mode)?;
+    if !held.is_mine() {
+        let problem =
+            "the updater forked, and this is the child: the lock is its parent's. Nothing was written";
+        return Err(Error::conflict(target, problem));
+    }
+    let mut prepared = place.prepare(&new, found.as_ref(), document.mode)?;
     if !held.is_current()? || !place.is_unchanged(found.as_ref())? || !place.commit(&mut prepared)? {
         return Ok(None);
     }
@@ -106,6 +115,9 @@ fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
     let mut lock = Lock::flock_on(document.host.clone(), target.with_file_name(name));
     match document.host.stat(target) {
         Ok(stat) => {
+            // Whoever may not read the document must not leave a lock file of his own beside it.
+            let readable = document.host.open(target, Open::Read);
+            readable.map_err(|errno| Error::host("read the file", target, errno))?;
             let (mode, uid, gid) = (stat.mode & 0o666, stat.uid, stat.gid);
             lock = lock.created_as(Creation::Like { mode, uid, gid });
         }
@@ -122,7 +134,8 @@ fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
 /// The file that the path means: symbolic links in the last component are followed, also to a file that does
 /// not exist yet.
 fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
-    if path.file_name().is_none() {
+    let text = path.as_os_str().as_encoded_bytes();
+    if path.file_name().is_none() || text.ends_with(b"/") || text.ends_with(b"/.") {
         return Err(Error::unsupported(path, "names a directory, so it can't be a document"));
     }
     let mut target = path.to_owned();
@@ -136,6 +149,9 @@ fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
             Ok(stat) if stat.kind == FileKind::Directory => {
                 return Err(Error::unsupported(path, "is a directory, so it can't be a document"));
             }
+            Ok(stat) if stat.kind == FileKind::Other => {
+                return Err(Error::unsupported(path, "is not a regular file, so it can't be a document"));
+            }
             Ok(_) | Err(Errno::NOENT) => return Ok(target),
             Err(errno) => return Err(Error::host("look at the file", &target, errno)),
         }
@@ -143,7 +159,7 @@ fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
     Err(Error::host("follow the symbolic link", path, Errno::LOOP))
 }
 
-fn refuse_hard_links(target: &Path, found: Option<&Found>) -> Result<()> {
+fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {
     match found {
         Some(found) if found.stat.links > 1 => {
             let problem = format!(
@@ -169,6 +185,12 @@ pub(super) fn expect_version<H: Host>(document: &Document<H>, bytes: Option<&[u8
     }
 }
 
+/// The format of the file that the path leads to.
+pub(super) fn format<H: Host>(document: &Document<H>) -> Result<Format> {
+    let target = resolve(&document.host, &document.path)?;
+    Format::of(&target).map_err(|problem| Error::unsupported(&document.path, problem))
+}
+
 /// The bytes now, without a lock.
 pub(super) fn found<H: Host>(document: &Document<H>) -> Result<Option<Vec<u8>>> {
     let target = resolve(&document.host, &document.path)?;
@@ -189,7 +211,7 @@ pub(super) fn read_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) 
     match (absent(document, bytes), bytes) {
         (Some(value), _) => Ok(value.clone()),
         (None, bytes) => {
-            let parsed = document.format()?.parse(bytes.unwrap_or_default());
+            let parsed = format(document)?.parse(bytes.unwrap_or_default());
             parsed.map_err(|problem| Error::corrupt(&document.path, problem))
         }
     }
@@ -199,12 +221,15 @@ pub(super) fn read_model<T: DeserializeOwned, H: Host>(
     document: &Document<H>,
     bytes: Option<&[u8]>,
 ) -> Result<T> {
-    let format = document.format()?;
+    // First as strictly as for an update: no duplicate keys.
+    read_value(document, bytes)?;
+    let format = format(document)?;
     let Some(value) = absent(document, bytes) else {
         let read = format.deserialize(bytes.unwrap_or_default());
         return read.map_err(|problem| Error::corrupt(&document.path, problem));
     };
-    format.deserialize(&format.fresh(value)).map_err(|problem| match bytes {
+    let fresh = format.fresh(value).map_err(|problem| Error::rejected(&document.path, problem, None))?;
+    format.deserialize(&fresh).map_err(|problem| match bytes {
         None if *value == Value::Null => Error::missing(&document.path),
         _ => Error::rejected(&document.path, format!("the initial value does not fit: {problem}"), None),
     })
@@ -234,14 +259,31 @@ where
     change(&mut model).outcome().map_err(|error| failed(&document.path, error))?;
     let after = to_value(&document.path, &model)?;
     let new = carry_over(document, bytes, &file, &before, &after)?;
-    if let Some(new) = &new {
-        // A type whose fields have other names when read than when written would spoil its own document.
-        document.format()?.deserialize::<T>(new).map_err(|problem| {
-            let problem = format!("the changed document would no longer fit its type: {problem}");
-            Error::rejected(&document.path, problem, None)
+    if before != after {
+        reads_as(document, new.as_deref().or(bytes).unwrap_or_default(), &after, |reread: &T| {
+            to_value(&document.path, reread)
         })?;
     }
     Ok(new)
+}
+
+/// What the updater made must be what the next reader gets: a type whose fields have other names when read than
+/// when written, or are not written at all, would lose its own change.
+fn reads_as<T: DeserializeOwned, H: Host>(
+    document: &Document<H>,
+    bytes: &[u8],
+    meant: &Value,
+    value: impl FnOnce(&T) -> Result<Value>,
+) -> Result<()> {
+    let unfit = |problem: String| {
+        let problem = format!("the changed document would not read as what the updater made: {problem}");
+        Error::rejected(&document.path, problem, None)
+    };
+    let reread: T = format(document)?.deserialize(bytes).map_err(|problem| unfit(problem.to_string()))?;
+    match change::same_but_for_order(&value(&reread)?, meant) {
+        true => Ok(()),
+        false => Err(unfit("does its type read and write the same fields?".to_owned())),
+    }
 }
 
 pub(super) fn with_values<H: Host>(
@@ -277,17 +319,16 @@ fn carry_over<H: Host>(
     before: &Value,
     after: &Value,
 ) -> Result<Option<Vec<u8>>> {
-    let format = document.format()?;
-    let changes = change::changes(file, before, after);
-    let nothing_asked = changes.is_empty() && bytes.is_none() && document.initial.is_none();
-    if absent(document, bytes).is_some() && !nothing_asked {
-        let mut whole = file.clone();
-        change::apply(&mut whole, &changes);
-        return Ok(Some(format.fresh(&whole)));
-    }
-    if changes.is_empty() {
+    let rejected = |problem: String| Error::rejected(&document.path, problem, None);
+    let format = format(document)?;
+    let target = change::merge(file, before, after).map_err(|problem| rejected(problem.to_owned()))?;
+    let exists = absent(document, bytes).is_none();
+    if target == *file && (exists || (bytes.is_none() && document.initial.is_none())) {
         return Ok(None);
     }
-    let edited = format.edited(bytes.unwrap_or_default(), file, &changes);
-    edited.map(Some).map_err(|problem| Error::rejected(&document.path, problem, None))
+    let new = match exists {
+        true => format.edited(bytes.unwrap_or_default(), file, &target),
+        false => format.fresh(&target),
+    };
+    new.map(Some).map_err(rejected)
 }

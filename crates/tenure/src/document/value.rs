@@ -7,8 +7,8 @@ use indexmap::IndexMap;
 /// The fields of an object, in the order of the document.
 pub type Fields = IndexMap<String, Value>;
 
-/// The deepest nesting of arrays and objects that a document may have.
-pub const DEPTH_MAX: usize = 512;
+/// The deepest nesting of arrays and objects that a document may have: as deep as serde_json reads.
+pub const DEPTH_MAX: usize = 127;
 
 /// A JSON value. A number is kept as it is written: `1.10`, `1e3` and integers of any size survive.
 ///

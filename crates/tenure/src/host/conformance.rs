@@ -88,6 +88,7 @@ fn bytes_come_back<H: Host>(host: &H, dir: &Path) {
     }
     assert_eq!(host.stat_file(&file).unwrap().size, 7);
     host.fsync(&file).unwrap();
+    host.close(file).unwrap();
     let (file, mut buffer) = (open(host, &path), [0; 16]);
     assert_eq!(host.read(&file, &mut buffer), Ok(7));
     assert_eq!(&buffer[..7], b"one two");
@@ -148,8 +149,11 @@ fn list_gives_names<H: Host>(host: &H, dir: &Path) {
 fn modes_are_exact<H: Host>(host: &H, dir: &Path) {
     let file = create(host, &dir.join("f"));
     for mode in [0o666, 0o600, 0o640] {
+        let before = host.stat_file(&file).unwrap();
         host.set_mode(&file, mode).unwrap();
-        assert_eq!(host.stat_file(&file).unwrap().mode, mode);
+        let after = host.stat_file(&file).unwrap();
+        assert_eq!((after.mode, after.modified_ns), (mode, before.modified_ns));
+        assert!(after.changed_ns >= before.changed_ns);
     }
     let stat = host.stat_file(&file).unwrap();
     host.set_owner(&file, stat.uid, stat.gid).unwrap();
@@ -163,6 +167,8 @@ fn attributes_come_back<H: Host>(host: &H, dir: &Path) {
         set => {
             set.unwrap();
             assert!(host.attributes(&file).unwrap().contains(&(name.to_owned(), value)));
+            host.remove_attribute(&file, name).unwrap();
+            assert_eq!(host.remove_attribute(&file, name), Err(Errno::NODATA));
         }
     }
 }

@@ -114,6 +114,11 @@ impl<H: Host> Host for Faulty<H> {
         self.host.fsync(file)
     }
 
+    fn close(&self, file: H::File) -> Result<()> {
+        self.count("close")?;
+        self.host.close(file)
+    }
+
     fn stat_file(&self, file: &H::File) -> Result<Stat> {
         self.count("fstat")?;
         self.host.stat_file(file)
@@ -147,6 +152,11 @@ impl<H: Host> Host for Faulty<H> {
     fn set_attribute(&self, file: &H::File, name: &OsStr, value: &[u8]) -> Result<()> {
         self.count("fsetxattr")?;
         self.host.set_attribute(file, name, value)
+    }
+
+    fn remove_attribute(&self, file: &H::File, name: &OsStr) -> Result<()> {
+        self.count("fremovexattr")?;
+        self.host.remove_attribute(file, name)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {

@@ -75,6 +75,8 @@ pub struct Stat {
     pub size: u64,
     /// Last change of the content, nanoseconds since the epoch by the file system's clock.
     pub modified_ns: i128,
+    /// Last change of content, mode, owner or links, by the file system's clock; nobody can set it.
+    pub changed_ns: i128,
 }
 
 /// How [`Host::open`] opens a path. Every open is close-on-exec, follows no symlink in the last component,
@@ -85,13 +87,13 @@ pub enum Open {
     Read,
     /// An existing file, for reading and writing.
     ReadWrite,
-    /// A new file for writing; [`Errno::EXIST`] if the name is taken, also by a dangling symlink. The mode
+    /// A new file for reading and writing; [`Errno::EXIST`] if the name is taken, also by a dangling symlink. The mode
     /// is filtered by the umask.
     New {
         /// Permission bits of the new file.
         mode: u32,
     },
-    /// A new file for writing, mode 0600, that has no name yet; `path` is the directory. [`Host::publish`] gives
+    /// A new file for reading and writing, mode 0600, that has no name yet; `path` is the directory. [`Host::publish`] gives
     /// it one. Whoever dies before that leaves nothing. [`Errno::NOTSUP`] or [`Errno::ISDIR`] where the file
     /// system can't.
     Unnamed,
@@ -158,6 +160,10 @@ pub trait Host: Clone + 'static {
     /// success for data that was dropped: after an error, write a new file.
     fn fsync(&self, file: &Self::File) -> Result<()>;
 
+    /// Closes the description and reports what only the close knows: NFS tells here that it could not keep what
+    /// was written.
+    fn close(&self, file: Self::File) -> Result<()>;
+
     /// `fstat(2)`.
     fn stat_file(&self, file: &Self::File) -> Result<Stat>;
 
@@ -178,6 +184,9 @@ pub trait Host: Clone + 'static {
 
     /// Sets one extended attribute.
     fn set_attribute(&self, file: &Self::File, name: &OsStr, value: &[u8]) -> Result<()>;
+
+    /// Removes one extended attribute; `NODATA` if it is not there.
+    fn remove_attribute(&self, file: &Self::File, name: &OsStr) -> Result<()>;
 
     /// Gives `from` the name `to` in one step, replacing what stood there.
     ///

@@ -4,7 +4,7 @@
 //! a thread it doesn't have was holding, nor read its parent's change notices.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -122,8 +122,13 @@ fn convert(stat: &fs::Stat) -> Stat {
         #[allow(clippy::useless_conversion, clippy::allow_attributes, reason = "narrower on some targets")]
         links: u64::from(stat.st_nlink),
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        modified_ns: nanoseconds(stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+        changed_ns: nanoseconds(stat.st_ctime.into(), stat.st_ctime_nsec.into()),
     }
+}
+
+fn nanoseconds(seconds: i128, nanos: i128) -> i128 {
+    seconds * 1_000_000_000 + nanos
 }
 
 /// Repeats a call that a signal handler interrupted before it did anything.
@@ -145,8 +150,8 @@ impl Host for Native {
         let (flags, mode) = match how {
             Open::Read => (OFlags::RDONLY, 0),
             Open::ReadWrite => (OFlags::RDWR, 0),
-            Open::New { mode } => (OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode),
-            Open::Unnamed => (OFlags::WRONLY | OFlags::TMPFILE, 0o600),
+            Open::New { mode } => (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode),
+            Open::Unnamed => (OFlags::RDWR | OFlags::TMPFILE, 0o600),
         };
         uninterrupted(|| fs::open(path, common | flags, mode_bits(mode)))
     }
@@ -162,6 +167,17 @@ impl Host for Native {
     fn fsync(&self, file: &OwnedFd) -> Result<()> {
         // Not repeated on EINTR: an error may already have been reported and cleared.
         fs::fsync(file)
+    }
+
+    fn close(&self, file: OwnedFd) -> Result<()> {
+        // SAFETY: the descriptor is owned here and not used again; Linux frees it whatever close returns.
+        if unsafe { libc::close(file.into_raw_fd()) } == 0 {
+            return Ok(());
+        }
+        match Errno::from_io_error(&std::io::Error::last_os_error()) {
+            None | Some(Errno::INTR) => Ok(()),
+            Some(errno) => Err(errno),
+        }
     }
 
     fn stat_file(&self, file: &OwnedFd) -> Result<Stat> {
@@ -204,6 +220,10 @@ impl Host for Native {
 
     fn set_attribute(&self, file: &OwnedFd, name: &OsStr, value: &[u8]) -> Result<()> {
         fs::fsetxattr(file, name, value, XattrFlags::empty())
+    }
+
+    fn remove_attribute(&self, file: &OwnedFd, name: &OsStr) -> Result<()> {
+        fs::fremovexattr(file, name)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
@@ -122,6 +122,8 @@ struct Signal {
 
 impl Signal {
     fn ring(&self) {
+        // Pairs with the fence in `watch`: either the bell is seen here, or the mark is seen there.
+        fence(Ordering::SeqCst);
         if let Some(bell) = self.bell.get() {
             // The counter can only be too full to take one more if the bell has been rung already.
             let _rung_already = rustix::io::write(bell, &1_u64.to_ne_bytes());
@@ -178,6 +180,7 @@ impl Parker {
             let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             // Only this thread sets its own bell.
             let _unset_before = self.signal.bell.set(bell);
+            fence(Ordering::SeqCst);
         }
         self.watch = Some(locked(&shared().notice).listen(file, &self.signal)?);
         Ok(())

@@ -32,20 +32,24 @@ pub(super) fn flock_holders(file: FileId) -> Result<Holders> {
 }
 
 /// Whether one of the process's descriptors is `file` and carries an flock.
+///
+/// The lock is looked for first, in /proc alone: a `stat` of a stranger's descriptor can hang on a dead network
+/// file system, and is made only for one that carries a lock on a file of this inode number.
 fn locked_by(pid: u32, file: FileId) -> Result<Option<Mode>> {
-    let directory = format!("/proc/{pid}/fd");
-    for name in listed(Path::new(&directory))? {
+    let inode = format!(":{}", file.inode);
+    for name in listed(Path::new(&format!("/proc/{pid}/fdinfo")))? {
         let Some(fd) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = rustix::fs::statat(CWD, format!("{directory}/{fd}"), AtFlags::empty()) else {
+        // A descriptor that was closed meanwhile is no reason to miss the others.
+        let Ok(info) = text(&format!("/proc/{pid}/fdinfo/{fd}")) else { continue };
+        let locks = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        let of_inode = |line: &&str| line.split_ascii_whitespace().any(|word| word.ends_with(&inode));
+        let Some(mode) = locks.filter(of_inode).find_map(flock_mode) else { continue };
+        // Device numbers in /proc are not those of stat(2) on every file system, so the file is asked.
+        let Ok(stat) = rustix::fs::statat(CWD, format!("/proc/{pid}/fd/{fd}"), AtFlags::empty()) else {
             continue;
         };
-        if (FileId { device: stat.st_dev, inode: stat.st_ino }) != file {
-            continue;
-        }
-        let locks = text(&format!("/proc/{pid}/fdinfo/{fd}"))?;
-        let flock = locks.lines().filter_map(|line| line.strip_prefix("lock:")).find_map(flock_mode);
-        if flock.is_some() {
-            return Ok(flock);
+        if (FileId { device: stat.st_dev, inode: stat.st_ino }) == file {
+            return Ok(Some(mode));
         }
     }
     Ok(None)

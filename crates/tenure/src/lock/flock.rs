@@ -34,24 +34,32 @@ const BACKSTOP: Duration = Duration::from_millis(250);
 /// The first and longest pause where the system can't tell of changes; each pause is twice the last.
 const POLL: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=BACKSTOP;
 
+/// How often an acquisition starts again without a pause.
+const RESTARTS_AT_ONCE: u32 = 8;
+
 /// Pauses before the attempts that follow a close event, whose lock may fall a moment later.
 const AFTER_EVENT: [Duration; 4] =
     [Duration::ZERO, Duration::from_micros(20), Duration::from_micros(100), Duration::from_millis(1)];
 
 pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -> Result<Held<H>> {
-    let mut waiting = Waiting { lock, mode, patience, started: None, reported: false, parked: None };
-    // Bounded by the caller's patience: each further round means that someone replaced the lock file.
+    let forks = lock.host.forks();
+    let mut waiting =
+        Waiting { lock, mode, patience, started: None, reported: false, restarts: 0, parked: None };
+    // Each further round means that someone replaced the lock file; the caller's patience bounds them.
     loop {
         let mut file = open(lock)?;
         let fail = |errno| Error::host("look at the lock file", &lock.path, errno);
         let id = lock.host.stat_file(&file).map_err(fail)?.id;
-        let place = waiting.queue(id)?;
+        let Some(place) = waiting.queue(id)? else {
+            waiting.restart()?;
+            continue;
+        };
         let got = match lock.host.try_flock(&file, mode) {
             // NFS emulates flock by a byte-range lock, which wants a writable descriptor (flock(2)).
             Err(Errno::BADF) if mode == Mode::Exclusive => {
                 file = open_writable(lock)?;
                 if lock.host.stat_file(&file).map_err(fail)?.id != id {
-                    waiting.check_patience()?;
+                    waiting.restart()?;
                     continue;
                 }
                 waiting.attempt(&file)?
@@ -59,10 +67,10 @@ pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -
             tried => tried.map_err(|errno| Error::host("lock the file", &lock.path, errno))?,
         };
         if (got || waiting.for_kernel(&file, id)?) && is_current(lock, id)? {
-            return Ok(Held::new(lock, file, place, waiting.into_waiter()));
+            return Ok(Held::new(lock, file, place, forks, waiting.into_waiter()));
         }
         drop((file, place));
-        waiting.check_patience()?;
+        waiting.restart()?;
     }
 }
 
@@ -92,6 +100,7 @@ struct Waiting<'a, H: Host> {
     /// When the first attempt failed: most acquisitions never look at the clock, nor need a waiter.
     started: Option<Moment>,
     reported: bool,
+    restarts: u32,
     parked: Option<Parked<H>>,
 }
 
@@ -102,8 +111,9 @@ struct Parked<H: Host> {
 }
 
 impl<H: Host> Waiting<'_, H> {
-    /// Joins the queue and comes back when it is this thread's turn.
-    fn queue(&mut self, file: FileId) -> Result<Place<H>> {
+    /// Joins the queue and comes back when it is this thread's turn; `None` if the path names another file by
+    /// then, in whose queue this thread belongs.
+    fn queue(&mut self, file: FileId) -> Result<Option<Place<H>>> {
         let host = self.lock.host.clone();
         let (thread, process) = (host.thread(), host.process_mark());
         let entered = host.local(|local| local.enter(file, thread, self.mode));
@@ -113,10 +123,24 @@ impl<H: Host> Waiting<'_, H> {
             self.check_patience()?;
             let waker = host.waker(self.waiter());
             while !host.local(|local| local.poll_turn(file, ticket, &waker)) {
-                self.sleep(None)?;
+                self.sleep(Some(jittered(BACKSTOP, host.random())))?;
+                if !is_current(self.lock, file)? {
+                    return Ok(None);
+                }
             }
         }
-        Ok(place)
+        Ok(Some(place))
+    }
+
+    /// Before another round: at once for the first few, then with pauses. A file system that shows one file
+    /// under changing numbers would otherwise burn a core, and who does not wait would be told "busy" for no more
+    /// than another's replacing the file.
+    fn restart(&mut self) -> Result<()> {
+        self.restarts += 1;
+        if self.restarts > RESTARTS_AT_ONCE {
+            self.sleep(Some(*POLL.start() * self.restarts.min(100)))?;
+        }
+        Ok(())
     }
 
     /// Step 3: `true` with the lock, `false` if the path names another file by now.

@@ -42,8 +42,15 @@ pub struct Held<H: Host = Native> {
 }
 
 impl<H: Host> Held<H> {
-    pub(super) fn new(lock: &Lock<H>, file: H::File, place: Place<H>, waiter: Option<H::Waiter>) -> Held<H> {
-        let (process, forks) = (lock.host.process_mark(), lock.host.forks());
+    /// `forks` is the count from before the file was opened: whoever forked since shares the descriptor.
+    pub(super) fn new(
+        lock: &Lock<H>,
+        file: H::File,
+        place: Place<H>,
+        forks: u64,
+        waiter: Option<H::Waiter>,
+    ) -> Held<H> {
+        let process = lock.host.process_mark();
         let lent = AtomicBool::new(false);
         Held { lock: lock.clone(), file: Some(file), _waiter: waiter, place, process, forks, lent }
     }
@@ -73,12 +80,17 @@ impl<H: Host> Held<H> {
         is_current(&self.lock, self.place.file)
     }
 
+    /// Whether this is the process that acquired the lock, and not a child that it forked.
+    pub(crate) fn is_mine(&self) -> bool {
+        self.lock.host.process_mark() == self.process
+    }
+
     fn let_go(&mut self) -> Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        let host = &self.lock.host;
-        if host.process_mark() != self.process {
+        if !self.is_mine() {
             return Ok(());
         }
+        let host = &self.lock.host;
         let unlocked = host.unlock(&file);
         if self.lent.load(Ordering::Relaxed) || host.forks() != self.forks {
             // Best effort: a waiter that this does not wake is woken by its backstop.

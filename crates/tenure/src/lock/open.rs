@@ -73,9 +73,13 @@ fn create_as<H: Host>(lock: &Lock<H>, mode: u32, owner: Option<(u32, u32)>) -> h
 fn dress<H: Host>(host: &H, file: &H::File, mode: u32, owner: Option<(u32, u32)>) -> host::Result<()> {
     // The mode first: once the file is another's, changing it may be beyond our rights.
     host.set_mode(file, mode)?;
-    match owner.map(|(uid, gid)| host.set_owner(file, uid, gid)) {
-        // Only the superuser gives files away; the mode lets the document's users in all the same.
-        None | Some(Ok(()) | Err(Errno::PERM)) => Ok(()),
-        Some(Err(errno)) => Err(errno),
+    let Some((uid, gid)) = owner else { return Ok(()) };
+    let ours = host.stat_file(file)?;
+    if (ours.uid, ours.gid) == (uid, gid) || host.set_owner(file, uid, gid).is_ok() {
+        return Ok(());
     }
+    // Only the superuser gives files away. The lock must not shut out the document's owner and users, and to
+    // lock a file it takes no more than the right to read it; there is nothing in it to be read.
+    let _next_best = host.set_owner(file, ours.uid, gid);
+    host.set_mode(file, mode | 0o444)
 }

@@ -29,12 +29,15 @@ const STRICT: ParseOptions = ParseOptions {
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    let body = text.trim_start_matches(BYTE_ORDER_MARK);
+    let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     check::<serde::de::IgnoredAny>(body.as_bytes())?;
     let parsed = parse_to_ast(body, &CollectOptions::default(), &STRICT)
         .map_err(|error| Problem::at(body.as_bytes(), error.range().start, error.kind().to_string()))?;
     match parsed.value {
-        Some(value) => convert(body, value),
+        Some(value) => convert(body, value).and_then(|value| match too_deep(&value, DEPTH_MAX) {
+            true => Err(Problem::at(body.as_bytes(), 0, format!("nested more than {DEPTH_MAX} deep"))),
+            false => Ok(value),
+        }),
         None => Err(Problem::at(body.as_bytes(), 0, "the file is empty")),
     }
 }
@@ -84,33 +87,46 @@ fn convert(text: &str, value: ast::Value<'_>) -> Result<Value, Problem> {
     })
 }
 
-/// Carries `changes` out on `text`; `meant` is the value that results, for edits of the whole document.
-pub(crate) fn edit(text: &str, meant: &Value, changes: &[Change]) -> Result<String, String> {
-    if too_deep(meant, DEPTH_MAX) {
-        return Err(format!("it would nest arrays and objects more than {DEPTH_MAX} deep"));
-    }
-    if changes.iter().any(|change| change.path.is_empty()) {
-        return Ok(replace_all(text, meant));
-    }
+/// Carries `changes` out on `text`; `target` is the value that results.
+pub(crate) fn edit(text: &str, target: &Value, changes: &[Change]) -> Result<String, String> {
     let (mark, body) = match text.strip_prefix(BYTE_ORDER_MARK) {
         Some(body) => ("\u{feff}", body),
         None => ("", text),
     };
+    if too_deep(target, DEPTH_MAX) {
+        return Err(format!("it would nest arrays and objects more than {DEPTH_MAX} deep"));
+    }
+    if changes.iter().any(|change| change.path.is_empty()) {
+        return Ok(format!("{mark}{}", replace_all(body, target)));
+    }
     let root = CstRootNode::parse(body, &STRICT).map_err(|error| error.to_string())?;
     for change in changes {
         edit_one(&root, change).ok_or("the syntax tree does not have the place to change")?;
     }
-    Ok(format!("{mark}{root}"))
+    let edited = root.to_string();
+    // The tree puts each new field on a line of its own, which is not the manner of a document on one line.
+    let broken = is_one_line(body) && edited.trim().contains('\n');
+    Ok(format!("{mark}{}", if broken { replace_all(body, target) } else { edited }))
 }
 
-/// The whole value anew, in the file's manner: on one line or with its indentation, with what surrounds it.
+fn is_one_line(text: &str) -> bool {
+    let trimmed = text.trim();
+    trimmed.starts_with(['[', '{']) && trimmed.len() > 2 && !trimmed.contains('\n')
+}
+
+/// The whole value anew, in the file's manner: on one line or with its indentation and line ends, with what
+/// surrounds it.
 fn replace_all(text: &str, value: &Value) -> String {
     let trimmed = text.trim();
     let start = text.len() - text.trim_start().len();
     let (before, behind) = (&text[..start], &text[start + trimmed.len()..]);
-    let one_line = !trimmed.contains('\n') && trimmed.starts_with(['[', '{']) && trimmed.len() > 2;
-    let indent = if one_line { None } else { Some(indentation(trimmed)) };
-    format!("{before}{}{behind}", value.to_text(indent))
+    let indent = if is_one_line(text) { None } else { Some(indentation(trimmed)) };
+    let mut new = value.to_text(indent);
+    if text.contains("\r\n") {
+        // Strings hold no raw line ends, so these are all of the layout.
+        new = new.replace('\n', "\r\n");
+    }
+    format!("{before}{new}{behind}")
 }
 
 /// The blanks or tabs before the first indented line; two blanks if none is.

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::change;
 use crate::document::formats::Format;
 
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
@@ -22,8 +21,7 @@ pub(crate) fn any_value() -> impl Strategy<Value = Value> {
 
 fn edited(text: &str, to: &str) -> String {
     let (from, to) = (parse(text).unwrap(), parse(to).unwrap());
-    let changes = change::changes(&from, &from, &to);
-    String::from_utf8(Format::Json.edited(text.as_bytes(), &from, &changes).unwrap()).unwrap()
+    String::from_utf8(Format::Json.edited(text.as_bytes(), &from, &to).unwrap()).unwrap()
 }
 
 #[test]
@@ -52,6 +50,8 @@ fn an_edit_keeps_the_layout_of_the_rest() {
         ("{}\n", r#"{"a":1}"#, "{\n  \"a\": 1\n}\n"),
         (r#"{"a":{"b":"x"}}"#, r#"{"a":{"b":"y\"\n"}}"#, r#"{"a":{"b":"y\"\n"}}"#),
         ("[1,2]", "{}", "{}"),
+        (r#"{"a":1}"#, r#"{"a":1,"b":{"c":2}}"#, r#"{"a":1,"b":{"c":2}}"#),
+        ("\u{feff}[\r\n1\r\n]\r\n", r#"{"a":1}"#, "\u{feff}{\r\n  \"a\": 1\r\n}\r\n"),
     ];
     for (text, to, expected) in table {
         assert_eq!(edited(text, to), expected, "{text} -> {to}");
@@ -86,8 +86,7 @@ proptest! {
     fn every_edit_means_what_was_asked(from in any_value(), to in any_value(), layout in 0..3) {
         let indent = [None, Some("  "), Some("\t")][layout as usize];
         let text = from.to_text(indent);
-        let changes = change::changes(&from, &from, &to);
-        let result = Format::Json.edited(text.as_bytes(), &from, &changes);
+        let result = Format::Json.edited(text.as_bytes(), &from, &to);
         prop_assert!(result.is_ok(), "{:?}", result);
     }
 

@@ -9,7 +9,7 @@ pub(crate) mod json;
 use std::fmt;
 use std::path::Path;
 
-use super::change::{self, Change};
+use super::change;
 use super::value::Value;
 
 /// How a document's bytes are read and written.
@@ -94,29 +94,36 @@ impl Format {
         }
     }
 
-    /// A new document's text.
-    pub(crate) fn fresh(self, value: &Value) -> Vec<u8> {
-        match self {
-            Format::Json => format!("{value:#}\n").into_bytes(),
-        }
+    /// A new document's text, verified as in [`Format::edited`].
+    ///
+    /// # Errors
+    ///
+    /// A sentence, if the value can't be written in this format.
+    pub(crate) fn fresh(self, value: &Value) -> Result<Vec<u8>, String> {
+        let text = match self {
+            Format::Json => format!("{value:#}\n"),
+        };
+        self.verified(text, value)
     }
 
-    /// The text with the changes carried out, verified: it reads as exactly the value that was meant.
+    /// The text changed so that it reads as `target`, and touched nowhere else than it must be.
     ///
     /// # Errors
     ///
     /// A sentence, if the edit would write anything else.
-    pub(crate) fn edited(self, bytes: &[u8], value: &Value, changes: &[Change]) -> Result<Vec<u8>, String> {
-        let mut meant = value.clone();
-        change::apply(&mut meant, changes);
+    pub(crate) fn edited(self, bytes: &[u8], value: &Value, target: &Value) -> Result<Vec<u8>, String> {
         let text = String::from_utf8_lossy(bytes);
         let edited = match self {
-            Format::Json => json::edit(&text, &meant, changes)?,
+            Format::Json => json::edit(&text, target, &change::changes(value, target))?,
         };
-        match self.parse(edited.as_bytes()) {
-            Ok(read) if read == meant => Ok(edited.into_bytes()),
-            Ok(_) => Err("the edited text would not mean what was asked for".to_owned()),
-            Err(problem) => Err(format!("the edited text could not be read back: {problem}")),
+        self.verified(edited, target)
+    }
+
+    fn verified(self, text: String, meant: &Value) -> Result<Vec<u8>, String> {
+        match self.parse(text.as_bytes()) {
+            Ok(read) if read == *meant => Ok(text.into_bytes()),
+            Ok(_) => Err("the new text would not mean what was asked for".to_owned()),
+            Err(problem) => Err(format!("the new text could not be read back: {problem}")),
         }
     }
 }
