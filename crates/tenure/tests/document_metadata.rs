@@ -131,6 +131,50 @@ fn a_mount_point_is_refused_and_left_alone() {
 }
 
 #[test]
+fn an_access_list_that_the_directory_gives_its_files_is_not_taken_over() {
+    let (directory, path) = document();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    // acl(5) as the kernel stores it: version 2, then tag, permissions, id; here user 2001 may read.
+    let entries: [(u16, u16, u32); 5] =
+        [(0x01, 7, u32::MAX), (0x02, 7, 2001), (0x04, 5, u32::MAX), (0x10, 7, u32::MAX), (0x20, 0, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend([tag.to_le_bytes(), permissions.to_le_bytes()].concat());
+        list.extend(id.to_le_bytes());
+    }
+    let create = rustix::fs::XattrFlags::empty();
+    match rustix::fs::setxattr(directory.path(), "system.posix_acl_default", &list, create) {
+        Err(rustix::io::Errno::NOTSUP) => return,
+        set => set.unwrap(),
+    }
+    let access = |path: &Path| rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 64]);
+    fs::write(directory.path().join("twin"), "").unwrap();
+    assert!(
+        access(&directory.path().join("twin")).is_ok(),
+        "new files get the list, else this shows nothing"
+    );
+    bump(&path).unwrap();
+    assert_eq!(access(&path), Err(rustix::io::Errno::NODATA));
+    assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn a_mode_changed_during_an_update_is_not_undone() {
+    let (_directory, path) = document();
+    let mut rounds = 0;
+    Document::open(&path)
+        .update(Wait::Never, |value: &mut serde_json::Value| {
+            rounds += 1;
+            if rounds == 1 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            value["n"] = 2.into();
+        })
+        .unwrap();
+    assert_eq!((rounds, path.metadata().unwrap().mode() & 0o7777), (2, 0o600));
+}
+
+#[test]
 fn receipts_say_what_was_done() {
     let (_directory, path) = document();
     let first = bump(&path).unwrap();

@@ -150,6 +150,18 @@ fn a_lock_file_replaced_or_deleted_under_the_waiters_is_noticed() {
 }
 
 #[test]
+fn a_thread_queued_behind_a_holder_notices_too() {
+    let (_directory, path) = lock_path();
+    let _held = Lock::flock(&path).acquire(Wait::Never).unwrap();
+    let (asking, asked) = mpsc::channel();
+    let lock = Lock::flock(&path).on_wait(Duration::ZERO, move |_| asking.send(()).unwrap());
+    let queued = std::thread::spawn(move || lock.acquire(Wait::within(LONG)).map(drop));
+    asked.recv().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    queued.join().unwrap().unwrap();
+}
+
+#[test]
 fn another_thread_ends_a_wait_and_nothing_is_left() {
     let (_directory, path) = lock_path();
     let held = Lock::flock(&path).acquire(Wait::Never).unwrap();
