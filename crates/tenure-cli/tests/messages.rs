@@ -9,6 +9,7 @@
 )]
 
 mod common;
+mod support;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Ended, TENURE, directory, run, skip, tenure};
+use support::{Running, tenure_command};
 
 /// What is wrong, with its exit code and what must be said about it.
 type Wrong<'a> = (&'a [&'a str], i32, &'a [&'a str]);
@@ -135,19 +137,25 @@ fn expressions_that_fail_are_explained() {
             (&["update", "c.json", "empty"], 65, &["yields no results", "exactly one"]),
             (&["update", "c.json", "1, 2"], 65, &["yields 2 results", "exactly one"]),
             (&["update", "c.json", "nan"], 65, &["NaN"]),
-            (
-                &["update", "c.json", "def f: f; f", "--time-limit", "100ms"],
-                65,
-                &["longer than 100ms", "--time-limit"],
-            ),
-            (
-                &["get", "c.json", "def f: f; f", "--time-limit", "100ms"],
-                65,
-                &["longer than 100ms", "--time-limit"],
-            ),
             (&["update", "new.json", "--init", "error(1)", "."], 65, &["--init: the expression fails"]),
         ],
     );
+}
+
+/// With a bound of the test's own: without the limit it would never end.
+#[test]
+fn an_endless_expression_is_stopped() {
+    let directory = directory();
+    std::fs::write(directory.path().join("c.json"), "{\"n\": 1}\n").unwrap();
+    for command in ["update", "get"] {
+        let arguments = [command, "c.json", "def f: f; f", "--time-limit", "100ms"];
+        let ended = Running::start(&mut tenure_command(directory.path(), &arguments)).ended();
+        assert_eq!(ended.code(), Some(65), "{command}: {}", ended.stderr);
+        for said in ["c.json: ", "longer than 100ms", "--time-limit"] {
+            assert!(ended.stderr.contains(said), "{command}: {}", ended.stderr);
+        }
+        assert_eq!(std::fs::read(directory.path().join("c.json")).unwrap(), b"{\"n\": 1}\n");
+    }
 }
 
 #[test]

@@ -25,8 +25,14 @@ pub(super) fn flock_holders(file: FileId) -> Result<Holders> {
             Ok(None) | Err(_) => {}
         }
     }
-    if holders.list.is_empty() {
-        holders.list = openers(file).into_iter().map(|(pid, mode)| describe(pid, mode, false)).collect();
+    if holders.list.is_empty()
+        && let Ok(table) = text("/proc/locks")
+    {
+        // The table shows every lock of this pid namespace, whoever holds it, unless its opener is dead; so where
+        // it has none, those whom we may not inspect have none either.
+        holders.partial &= table.lines().any(|line| line.contains(&format!(":{} ", file.inode)));
+        holders.list =
+            openers(&table, file).into_iter().map(|(pid, mode)| describe(pid, mode, false)).collect();
     }
     Ok(holders)
 }
@@ -56,10 +62,9 @@ fn locked_by(pid: u32, file: FileId) -> Result<Option<Mode>> {
 }
 
 /// The processes that the kernel's lock table names as openers of `file`.
-fn openers(file: FileId) -> Vec<(u32, Mode)> {
+fn openers(table: &str, file: FileId) -> Vec<(u32, Mode)> {
     let (major, minor) = (rustix::fs::major(file.device), rustix::fs::minor(file.device));
     let wanted = format!("{major:02x}:{minor:02x}:{}", file.inode);
-    let table = text("/proc/locks").unwrap_or_default();
     table.lines().filter_map(|line| Some((lock_fields(line, &wanted)?, flock_mode(line)?))).collect()
 }
 
