@@ -72,7 +72,8 @@ impl Running {
     pub(crate) fn until_waiting(&mut self) {
         eventually("`waiting for` on standard error", || {
             assert!(self.is_running(), "it ended: {}", self.stderr());
-            self.stderr().contains("waiting for")
+            // The whole line: it may come in pieces.
+            self.stderr().split_once("waiting for").is_some_and(|(_, rest)| rest.contains('\n'))
         });
     }
 
