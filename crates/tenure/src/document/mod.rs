@@ -236,7 +236,9 @@ impl<H: Host> Document<H> {
     ///
     /// # Errors
     ///
-    /// All of [`crate::Lock::acquire`] and [`Document::read`]; [`Error::is_rejected`] if `change` fails;
+    /// All of [`crate::Lock::acquire`] and [`Document::read`]; [`Error::is_rejected`] if `change` fails, if it
+    /// changes an array so that fields which `T` does not know would be lost or get into another element, or if
+    /// its result would not read back as it is;
     /// [`Error::is_conflict`]; [`Error::is_io`] if the disk is full or fails. After any of these the document
     /// is unchanged.
     ///
