@@ -118,7 +118,7 @@ pub(crate) struct Update {
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   tenure update state.json '.visits += 1'
-  tenure update config.json --arg host \"$HOST\" '.servers[$host].seen = now'
+  tenure update config.json --arg host \"$HOST\" '.hosts += [$host]'
   tenure update queue.json --init '[]' '. + [\"job\"]'
   tenure update --dry-run config.json 'del(.obsolete)'";
 

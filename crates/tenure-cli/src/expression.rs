@@ -36,24 +36,10 @@ impl Expression {
     pub(crate) fn from_args(args: &args::Expression) -> Result<Expression, Failure> {
         let code = match (&args.code, &args.from_file) {
             (Some(code), _) => code.clone(),
-            (None, Some(file)) => {
-                let missing = || Failure::new(Exit::NoInput, format!("{}: no such file", file.display()));
-                let bytes = tenure::Document::open(file).read_bytes()?.ok_or_else(missing)?;
-                let not_text = |_| Failure::new(Exit::Usage, format!("{}: not UTF-8 text", file.display()));
-                String::from_utf8(bytes).map_err(not_text)?
-            }
+            (None, Some(file)) => read_code(file)?,
             (None, None) => ".".to_owned(),
         };
-        let mut variables = Vec::new();
-        for pair in args.arg.chunks_exact(2) {
-            variables.push((format!("${}", pair[0]), Value::String(pair[1].clone())));
-        }
-        for pair in args.argjson.chunks_exact(2) {
-            let value = parse_json(&pair[1]);
-            let unfit = |problem| Failure::new(Exit::Usage, format!("--argjson {}: {problem}", pair[0]));
-            variables.push((format!("${}", pair[0]), value.map_err(unfit)?));
-        }
-        Expression::compile(code, variables, args.time_limit)
+        Expression::compile(code, variables(args)?, args.time_limit)
     }
 
     /// Compiles `code`, in which `variables` (their names begin with `$`) are known.
@@ -102,6 +88,36 @@ impl Expression {
             )),
         }
     }
+}
+
+/// What `--arg` and `--argjson` set.
+pub(crate) fn variables(args: &args::Expression) -> Result<Vec<(String, Value)>, Failure> {
+    let mut variables = Vec::new();
+    for pair in args.arg.chunks_exact(2) {
+        variables.push((format!("${}", pair[0]), Value::String(pair[1].clone())));
+    }
+    for pair in args.argjson.chunks_exact(2) {
+        let value = parse_json(&pair[1]);
+        let unfit = |problem| Failure::new(Exit::Usage, format!("--argjson {}: {problem}", pair[0]));
+        variables.push((format!("${}", pair[0]), value.map_err(unfit)?));
+    }
+    Ok(variables)
+}
+
+/// Reads `-f FILE`, which may be a pipe.
+#[expect(clippy::disallowed_methods, reason = "an expression is no document: nobody shares or changes it")]
+fn read_code(file: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let exit = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                return Failure::new(Exit::NoInput, format!("{}: no such file", file.display()));
+            }
+            std::io::ErrorKind::PermissionDenied => Exit::Permission,
+            std::io::ErrorKind::InvalidData => Exit::Usage,
+            _ => Exit::Io,
+        };
+        Failure::new(exit, format!("{}: cannot read the expression: {error}", file.display()))
+    })
 }
 
 /// Parses a JSON text as a document would be.

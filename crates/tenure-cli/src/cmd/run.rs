@@ -9,9 +9,13 @@
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
-use signal_hook::consts::{SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_send_signal};
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
@@ -26,11 +30,10 @@ const PASSED_ON: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
 
 pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
     let held = acquire(args)?;
-    let signals = SignalsInfo::<WithOrigin>::new(PASSED_ON);
-    let signals =
-        signals.map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
+    let signals = catch_signals()?;
     let mut child = start(args, &held)?;
-    pass_on(signals, &child)?;
+    // From here on nothing may end this process before the command, or the lock would not outlast it.
+    pass_on(signals, &child);
     let status =
         child.wait().map_err(|error| Failure::new(Exit::Io, format!("cannot await the command: {error}")))?;
     if let Err(error) = held.release() {
@@ -38,6 +41,25 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
         output::tell(error);
     }
     Ok(code(status))
+}
+
+/// Catches what is passed on, but not what our caller had us ignore (`nohup`): the command inherits that.
+fn catch_signals() -> Result<SignalsInfo<WithOrigin>, Failure> {
+    let fail = |error| Failure::new(Exit::Io, format!("cannot catch signals: {error}"));
+    let ignored = ignored_signals();
+    let caught = PASSED_ON.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    // Where SIGCHLD is ignored, a child leaves no status to wait for. A handler, which need not do a thing, is
+    // the cure.
+    signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map_err(fail)?;
+    SignalsInfo::<WithOrigin>::new(caught).map_err(fail)
+}
+
+/// The signals that this process ignores, one bit each, as /proc shows them; none if it can't be read.
+#[expect(clippy::disallowed_methods, reason = "/proc is no file of the protocols")]
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 fn acquire(args: &Run) -> Result<Held, Failure> {
@@ -55,7 +77,7 @@ fn start(args: &Run, held: &Held) -> Result<Child, Failure> {
     let fail = |error: std::io::Error| {
         let exit = match error.kind() {
             std::io::ErrorKind::NotFound => Exit::NotFound,
-            std::io::ErrorKind::PermissionDenied => Exit::NotExecutable,
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => Exit::NotExecutable,
             _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
                 Exit::NotExecutable
             }
@@ -74,21 +96,30 @@ fn start(args: &Run, held: &Held) -> Result<Child, Failure> {
 }
 
 /// Starts the thread that passes signals on for as long as this process lives.
-fn pass_on(mut signals: SignalsInfo<WithOrigin>, child: &Child) -> Result<(), Failure> {
-    let pid = Pid::from_child(child);
+fn pass_on(mut signals: SignalsInfo<WithOrigin>, child: &Child) {
     // A descriptor of the process, so that a signal that comes late can't hit a stranger with its number.
-    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-        .map_err(|errno| Failure::new(Exit::Io, format!("cannot watch the command: {errno}")))?;
+    let process = match rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(errno) => {
+            return output::tell(format_args!("signals can't be passed on to the command: {errno}"));
+        }
+    };
+    // Fails if the command has just ended, which is what its status will tell.
+    let send = move |signal| Signal::from_named_raw(signal).map(|signal| pidfd_send_signal(&process, signal));
+    // The terminal may have sent these before the command was there to get them: twice is better than never.
+    for Origin { signal, .. } in signals.pending() {
+        send(signal);
+    }
+    let leads_session = rustix::process::getsid(None) == Ok(rustix::process::getpid());
     std::thread::spawn(move || {
         for Origin { signal, cause, .. } in signals.forever() {
-            let Some(signal) = Signal::from_named_raw(signal).filter(|_| cause != Cause::Kernel) else {
-                continue;
-            };
-            // Fails if the command has just ended, which is what its status will tell.
-            let _ended = rustix::process::pidfd_send_signal(&process, signal);
+            // A terminal that goes away tells the leader of its session alone.
+            let sent_to_group = cause == Cause::Kernel && !(signal == SIGHUP && leads_session);
+            if !sent_to_group {
+                send(signal);
+            }
         }
     });
-    Ok(())
 }
 
 fn code(status: ExitStatus) -> ExitCode {

@@ -9,7 +9,7 @@ use tenure::{Document, Durability, Reached, Receipt};
 
 use crate::args::{DurabilityArg, Update, wait};
 use crate::exit::{Exit, Failure};
-use crate::expression::Expression;
+use crate::expression::{Expression, variables};
 use crate::output;
 
 pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
@@ -61,7 +61,8 @@ fn document(args: &Update) -> Result<Document, Failure> {
         document = document.if_version(version);
     }
     if let Some(code) = &args.init {
-        let init = Expression::compile(code.clone(), Vec::new(), args.expression.time_limit)?;
+        let init =
+            Expression::compile(code.clone(), variables(&args.expression)?, args.expression.time_limit)?;
         let (_, value) = init
             .run_single(&Value::Null)
             .map_err(|problem| Failure::new(Exit::Data, format!("--init: {problem}")))?;

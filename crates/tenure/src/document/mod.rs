@@ -254,6 +254,8 @@ impl<H: Host> Document<H> {
         T: Serialize + DeserializeOwned,
         O: Outcome,
     {
+        // Before a lock file is made beside a file that is not for us.
+        update::format(self)?;
         update::step(self, &wait.into(), &mut |bytes| update::with_model(self, bytes, &mut change))
     }
 
@@ -268,6 +270,7 @@ impl<H: Host> Document<H> {
         wait: impl Into<Patience>,
         mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
     ) -> Result<Receipt> {
+        update::format(self)?;
         update::step(self, &wait.into(), &mut |bytes| update::with_values(self, bytes, &mut change))
     }
 

@@ -55,11 +55,12 @@ fn check<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// serde_json counts lines from 1 and bytes of the line up to and including the one that is wrong.
+/// serde_json counts lines from 1 and bytes of the line up to and including the one that is wrong; column 0 means
+/// the line end before.
 fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
     let starts =
         std::iter::once(0).chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1));
-    starts.take(line.max(1)).last().unwrap_or(0) + column.saturating_sub(1)
+    (starts.take(line.max(1)).last().unwrap_or(0) + column).saturating_sub(1)
 }
 
 fn convert(text: &str, value: ast::Value<'_>) -> Result<Value, Problem> {

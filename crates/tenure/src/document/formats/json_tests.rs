@@ -62,7 +62,9 @@ fn an_edit_keeps_the_layout_of_the_rest() {
 fn what_is_not_json_is_named_with_its_place() {
     let table = [
         ("", 1, 1, "empty"),
-        (" \n", 2, 1, "empty"),
+        (" \n", 1, 2, "empty"),
+        ("{\n  \"b\": tru\n}", 2, 11, "expected"),
+        ("{\"a\":1,\n", 1, 8, "EOF"),
         ("{\"a\":1,}", 1, 8, "key must be a string"),
         ("{\n \"a\": 1 // no\n}", 2, 9, "expected"),
         ("[01]", 1, 3, "number"),
