@@ -132,3 +132,32 @@ fn a_program_below_a_file_is_not_an_input_output_error() {
     let ended = tenure(directory.path(), ["run", "a.lock", "--", "/etc/passwd/x"]);
     assert_eq!(ended.code(), Some(126), "{}", ended.stderr);
 }
+
+#[test]
+fn a_command_that_cannot_be_signalled_keeps_its_lock() {
+    let directory = directory();
+    let path = directory.path();
+    let mut running = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e"])
+        .args(["inject=pidfd_open:error=ENOSYS", TENURE, "run", "a.lock", "--"])
+        .args(["sh", "-c", "touch started; read line"])
+        .current_dir(path)
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace is there: run ./test");
+    while !path.join("started").exists() {
+        if running.try_wait().unwrap().is_some() {
+            return common::skip(
+                "a_command_that_cannot_be_signalled_keeps_its_lock",
+                "ptrace is not permitted",
+            );
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(tenure(path, ["run", "--try", "a.lock", "--", "true"]).code(), Some(75));
+    // `read` meets the end of its input and the command ends.
+    drop(running.stdin.take());
+    running.wait().unwrap();
+    assert_eq!(tenure(path, ["run", "--try", "a.lock", "--", "true"]).code(), Some(0));
+}

@@ -3,7 +3,7 @@
 //! 1. `flock(LOCK_UN)`: the lock is free, also for children that inherited the descriptor.
 //! 2. If others may share the descriptor: open the file and close it again. Our close would not be the last
 //!    one, so it would emit no event, and the waiters would sleep until their backstop.
-//! 3. Close, which wakes the waiters. 4. Let the next thread of this process pass.
+//! 3. Close, which wakes the waiters. 4. Take down the watch that this holder's own wait left. 5. Let the next thread of this process pass.
 //!
 //! In a forked child all of this is left out but the close of the child's own copy: an unlock there would
 //! free the parent's lock.
