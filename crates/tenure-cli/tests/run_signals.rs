@@ -14,7 +14,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use common::{TENURE, directory};
+use common::{TENURE, directory, run, skip};
 use rustix::process::Signal;
 use support::{Running, eventually, python};
 
@@ -130,4 +130,16 @@ fn a_signal_ends_a_wait() {
     waiter.signal(Signal::TERM);
     let status = waiter.ended().status;
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+}
+
+/// A container often has no session of its own: getsid then answers 0, for a leader whom nobody here can see.
+#[test]
+fn a_session_whose_leader_cannot_be_seen_is_no_obstacle() {
+    let directory = directory();
+    let unshare = ["--pid", "--fork", "--mount-proc", TENURE, "run", "a.lock", "--", "sh", "-c", "exit 3"];
+    let ended = run(Command::new("unshare").args(unshare).current_dir(&directory));
+    if ended.stderr.starts_with("unshare:") {
+        return skip("a_session_whose_leader_cannot_be_seen_is_no_obstacle", &ended.stderr);
+    }
+    assert_eq!(ended.code(), Some(3), "{ended:?}");
 }

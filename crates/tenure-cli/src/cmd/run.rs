@@ -110,7 +110,7 @@ fn pass_on(mut signals: SignalsInfo<WithOrigin>, child: &Child) {
     for Origin { signal, .. } in signals.pending() {
         send(signal);
     }
-    let leads_session = rustix::process::getsid(None) == Ok(rustix::process::getpid());
+    let leads_session = tenure::host::leads_session();
     std::thread::spawn(move || {
         for Origin { signal, cause, .. } in signals.forever() {
             // A terminal that goes away tells the leader of its session alone.

@@ -26,6 +26,7 @@ use std::task::Waker;
 
 pub use local::{Local, Occupied, Ticket};
 pub use native::{Native, NativeWaiter};
+pub use process::leads_session;
 pub use rustix::io::Errno;
 
 use crate::owner::Holders;

@@ -13,6 +13,13 @@ use rustix::time::ClockId;
 use super::{Errno, FileId, Mode, Result};
 use crate::owner::{Holder, Holders};
 
+/// Whether this process leads its session, and so is the one whom a terminal that goes away tells.
+pub fn leads_session() -> bool {
+    // SAFETY: neither call takes a pointer. rustix's getsid panics at the 0 that stands for a leader outside this
+    // pid namespace, which is what a container without a terminal of its own has.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
 /// The processes that hold an flock on `file`.
 pub(super) fn flock_holders(file: FileId) -> Result<Holders> {
     let mut holders = Holders::default();
