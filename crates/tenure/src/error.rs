@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::{Errno, Mode};
+use crate::lock::LossReason;
 use crate::owner::{Age, Holders};
 
 /// What the operations of this crate return.
@@ -40,6 +41,7 @@ enum Kind {
     Corrupt,
     Rejected,
     Conflict,
+    Lost,
     Permission,
     CannotCreate,
     Unsupported,
@@ -85,6 +87,10 @@ impl Error {
         let message = "this thread already holds, or awaits, this lock and would wait for itself; \
                        release the first guard, or pass it on instead of locking again";
         Error::new(Kind::AlreadyHeld, path, message.to_owned())
+    }
+
+    pub(crate) fn lost(path: &Path, reason: LossReason) -> Error {
+        Error::new(Kind::Lost, path, format!("this lock was lost: {reason}"))
     }
 
     pub(crate) fn missing(path: &Path) -> Error {
@@ -198,6 +204,11 @@ impl Error {
     /// The document is not, or not any longer, the version that the caller named.
     pub fn is_conflict(&self) -> bool {
         self.0.kind == Kind::Conflict
+    }
+
+    /// The lock was held and is not any longer, though it was not released: its lifetime ended, or it was broken.
+    pub fn is_lost(&self) -> bool {
+        self.0.kind == Kind::Lost
     }
 
     /// The operating system denies this user the access.

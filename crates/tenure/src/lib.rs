@@ -50,10 +50,11 @@ pub mod error;
 pub mod host;
 pub mod lock;
 pub mod owner;
+mod scratch;
 pub mod wait;
 
 pub use document::{Document, Durability, Reached, Receipt, Version};
 pub use error::{BoxError, Error, Result};
-pub use lock::{Contention, Held, Lock};
+pub use lock::{Contention, Handle, Held, Lock, LossReason, Lost};
 pub use owner::{Holder, Holders};
 pub use wait::{Cancel, Moment, Patience, Wait};

@@ -4,12 +4,31 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::host::Mode;
+use crate::lock::Verdict;
+
+/// A process, as others can recognise it, also after its end and from another machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The host's name. For people: two hosts may have one name.
+    pub host: String,
+    /// machine-id(5), which survives reboots.
+    pub machine: Option<String>,
+    /// The kernel's boot id, new at each boot and the same in all its containers.
+    pub boot: Option<String>,
+    /// The pid namespace in which `pid` is a number: the inode of /proc/self/ns/pid.
+    pub pid_namespace: Option<u64>,
+    /// The process id.
+    pub pid: u32,
+    /// When the process started, in the kernel's ticks since boot: tells it from a later one with its number.
+    pub started: Option<u64>,
+}
 
 /// A process that holds a lock, as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Process id, in this process's pid namespace.
+    /// Process id, in this process's pid namespace; in the owner's for a lock file. 0 if there is no such process, as for
+    /// a lock that was given to a handle.
     pub pid: u32,
     /// The command line, arguments joined by blanks; `None` if it can't be read.
     pub command: Option<String>,
@@ -20,6 +39,10 @@ pub struct Holder {
     /// Whether the process was seen to have the locked file open. If not, the kernel's lock table names it
     /// as the one that opened the file: it may be gone while a child that inherited the descriptor holds on.
     pub certain: bool,
+    /// The host that a lock file's record names (lockfile kind only).
+    pub host: Option<String>,
+    /// Whether the owner that a lock file names is alive, and why (lockfile kind only).
+    pub verdict: Option<Verdict>,
 }
 
 /// The holders of a lock as far as they can be seen.
@@ -48,7 +71,7 @@ impl Holder {
         mode: Mode,
         certain: bool,
     ) -> Holder {
-        Holder { pid, command, running_for, mode, certain }
+        Holder { pid, command, running_for, mode, certain, host: None, verdict: None }
     }
 }
 
@@ -58,7 +81,10 @@ const SHOWN_COMMAND: usize = 100;
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doubt = if self.certain { "" } else { " (opened the file, may be gone)" };
-        write!(f, "pid {}{doubt}", self.pid)?;
+        match self.pid {
+            0 => write!(f, "no process")?,
+            pid => write!(f, "pid {pid}{doubt}")?,
+        }
         match &self.command {
             // A command line is another process's text: nothing in it may drive the reader's terminal.
             Some(command) => {
@@ -77,6 +103,12 @@ impl fmt::Display for Holder {
         }
         if self.mode == Mode::Shared {
             write!(f, ", shared")?;
+        }
+        if let Some(host) = &self.host {
+            write!(f, ", host {host}")?;
+        }
+        if let Some(verdict) = &self.verdict {
+            write!(f, " ({verdict})")?;
         }
         Ok(())
     }

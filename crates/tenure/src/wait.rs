@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-/// A point on the host's monotonic clock (Linux: `CLOCK_MONOTONIC`, which stands still while the machine
-/// is suspended), in nanoseconds since that clock's own zero.
+/// A point on the host's monotonic clock (Linux: `CLOCK_BOOTTIME`, which runs on while the machine is suspended), in
+/// nanoseconds since that clock's own zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(Duration);
 

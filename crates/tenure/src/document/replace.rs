@@ -16,18 +16,16 @@
 //! A crash before 6 leaves the temporary file. Whoever holds the lock next knows that it is an orphan, by its
 //! exact name pattern, and removes it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Open, Stat, directory_of};
+use crate::scratch;
 
 /// Where Linux keeps a POSIX access list (acl(5)).
 const ACCESS_LIST: &str = "system.posix_acl_access";
-
-/// Behind the last dot of every temporary name.
-const SUFFIX: &str = "tenure-tmp";
 
 /// A document's file as it was found under the lock.
 pub(super) struct Found<F> {
@@ -62,23 +60,6 @@ impl<H: Host> Drop for Prepared<H> {
 }
 
 impl<H: Host> Place<'_, H> {
-    fn temporary_prefix(&self) -> OsString {
-        let mut prefix = OsString::from(".");
-        prefix.push(self.path.file_name().unwrap_or_default());
-        prefix.push(".");
-        prefix
-    }
-
-    /// Removes what writers of this very document left when they died. A failure leaves litter and harms
-    /// nobody, so the update goes on.
-    pub(super) fn sweep(&self) {
-        let (directory, prefix) = (directory_of(self.path), self.temporary_prefix());
-        let names = self.host.list(&directory, &prefix).unwrap_or_default();
-        for name in names.iter().filter(|name| is_temporary(name, &prefix)) {
-            let _harmless = self.host.unlink(&directory.join(name));
-        }
-    }
-
     /// The document's content, `None` if it does not exist.
     pub(super) fn read(&self) -> Result<Option<Found<H::File>>> {
         let fail = |errno| Error::host("read the file", self.path, errno);
@@ -125,20 +106,12 @@ impl<H: Host> Place<'_, H> {
             Durability::Power => Some(self.open_directory()?),
             Durability::Process => None,
         };
-        let mut name = self.temporary_prefix();
-        name.push(format!("{:016x}.{SUFFIX}", self.host.random()));
-        let temporary = self.path.with_file_name(name);
+        let temporary = scratch::name(self.host, self.path);
         // A new document gets the mode that its creator's umask gives, unless one was asked for.
         let mode = if old.is_none() && new_mode.is_none() { 0o666 } else { 0o600 };
         let file = self.host.open(&temporary, Open::New { mode }).map_err(fail)?;
         let prepared = Prepared { host: self.host.clone(), temporary, directory, renamed: false };
-        let mut left = bytes;
-        while !left.is_empty() {
-            match self.host.write(&file, left).map_err(fail)? {
-                0 => return Err(fail(Errno::NOSPC)),
-                written => left = &left[written..],
-            }
-        }
+        scratch::write_all(self.host, &file, bytes).map_err(fail)?;
         let size = self.host.stat_file(&file).map_err(fail)?.size;
         if size != bytes.len() as u64 {
             let problem = format!("wrote {} bytes, but the new file has {size}", bytes.len());
@@ -237,37 +210,5 @@ impl<H: Host> Place<'_, H> {
         let directory = self.open_directory()?;
         self.host.fsync(&directory).map_err(fail)?;
         Ok(Reached::Power)
-    }
-}
-
-/// Whether `name` is `prefix`, sixteen hexadecimal digits and the suffix; nothing else is ours to remove.
-fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
-    let (name, prefix) = (name.as_encoded_bytes(), prefix.as_encoded_bytes());
-    let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())) else {
-        return false;
-    };
-    rest.len() == 17
-        && rest.ends_with(b".")
-        && rest[..16].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_temporaries_are_swept() {
-        let prefix = OsStr::new(".a.json.");
-        let table = [
-            (".a.json.0123456789abcdef.tenure-tmp", true),
-            (".a.json.0123456789abcdeg.tenure-tmp", false),
-            (".a.json.0123456789abcde.tenure-tmp", false),
-            (".a.json.0123456789abcdef.tenure-tmp.bak", false),
-            (".a.json.b.0123456789abcdef.tenure-tmp", false),
-            (".a.json.", false),
-        ];
-        for (name, ours) in table {
-            assert_eq!(is_temporary(OsStr::new(name), prefix), ours, "{name}");
-        }
     }
 }

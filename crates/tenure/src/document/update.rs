@@ -81,7 +81,7 @@ fn locked<H: Host>(
     change: Change<'_>,
 ) -> Result<Option<Receipt>> {
     let place = Place { host: &document.host, path: target, durability: document.durability };
-    place.sweep();
+    crate::scratch::sweep(&document.host, target);
     let found = place.read()?;
     refuse_hard_links(target, found.as_ref())?;
     let old = found.as_ref().map(|found| found.bytes.as_slice());

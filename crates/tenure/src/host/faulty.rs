@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-use super::{Errno, Host, Local, Mode, Open, Result, Stat, Woken};
-use crate::owner::Holders;
+use super::{Errno, Host, Local, Mode, Open, Process, Result, Stat, Woken};
+use crate::owner::{Holders, Identity};
 use crate::wait::Moment;
 
 /// What happens at the n-th call.
@@ -169,6 +169,16 @@ impl<H: Host> Host for Faulty<H> {
         self.host.publish(file, path)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.count("link")?;
+        self.host.link(from, to)
+    }
+
+    fn touch(&self, file: &H::File) -> Result<()> {
+        self.count("utimens")?;
+        self.host.touch(file)
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         self.count("unlink")?;
         self.host.unlink(path)
@@ -194,6 +204,24 @@ impl<H: Host> Host for Faulty<H> {
         self.host.flock_holders(path)
     }
 
+    fn is_local(&self, file: &H::File) -> Result<bool> {
+        self.count("fstatfs")?;
+        self.host.is_local(file)
+    }
+
+    fn identity(&self) -> Identity {
+        self.host.identity()
+    }
+
+    fn command(&self) -> Option<String> {
+        self.host.command()
+    }
+
+    fn process(&self, pid: u32) -> Result<Process> {
+        self.count("process")?;
+        self.host.process(pid)
+    }
+
     fn now(&self) -> Moment {
         self.host.now()
     }
@@ -212,6 +240,11 @@ impl<H: Host> Host for Faulty<H> {
 
     fn thread(&self) -> u64 {
         self.host.thread()
+    }
+
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> Result<()> {
+        self.count("thread")?;
+        self.host.spawn(task)
     }
 
     fn waiter(&self) -> H::Waiter {

@@ -26,10 +26,11 @@ use std::task::Waker;
 
 pub use local::{Local, Occupied, Ticket};
 pub use native::{Native, NativeWaiter};
+pub(crate) use notice::{bell, ring};
 pub use process::leads_session;
 pub use rustix::io::Errno;
 
-use crate::owner::Holders;
+use crate::owner::{Holders, Identity};
 use crate::wait::Moment;
 
 /// What a host call returns: a value, or the error number of the system call.
@@ -128,14 +129,26 @@ pub enum Woken {
     TimedOut,
 }
 
+/// What can be said of a process by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// No process has this number, or only a zombie that waits to be reaped.
+    Gone,
+    /// A process has it.
+    Running {
+        /// When it started, in the kernel's ticks since boot; `None` if that can't be seen.
+        started: Option<u64>,
+    },
+}
+
 /// The operating system, as the protocols see it.
 ///
 /// A handle is cheap to clone, and clones are the same process. Methods may be called from any thread of that
 /// process.
-pub trait Host: Clone + 'static {
+pub trait Host: Clone + Send + Sync + 'static {
     /// An open file description. Dropping it closes this process's reference to it; the kernel releases its
     /// `flock` when the last reference, here or in a child, is closed.
-    type File: 'static;
+    type File: Send + 'static;
     /// A parking place for one thread that waits.
     type Waiter: 'static;
 
@@ -201,6 +214,18 @@ pub trait Host: Clone + 'static {
     /// is taken; `NOENT` if the directory is gone, or /proc is not mounted.
     fn publish(&self, file: &Self::File, path: &Path) -> Result<()>;
 
+    /// Gives the file at `from` the further name `to` (`link(2)`), never replacing what stands there.
+    ///
+    /// Atomicity: the name appears with the whole file or not. On NFS a lost reply makes a link that was made report an
+    /// error (link(2), BUGS): look whether it is there. Errors: `EXIST`, `NOENT` if `from` or the directory is gone, `PERM`
+    /// where the file system has no links, `MLINK`, `NOSPC`.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Sets the file's times to now, by the clock of the file system's server ([`Stat::modified_ns`]). Emits a change
+    /// event. Two files touched one after the other so tell how much time lies between them, whatever this machine's clock
+    /// says.
+    fn touch(&self, file: &Self::File) -> Result<()>;
+
     /// Removes one name; the file lives on while it is open or has other names.
     fn unlink(&self, path: &Path) -> Result<()>;
 
@@ -220,7 +245,23 @@ pub trait Host: Clone + 'static {
     /// opens nothing of the file itself, and blocks nobody.
     fn flock_holders(&self, path: &Path) -> Result<Holders>;
 
-    /// The monotonic clock.
+    /// Whether the file lies on a file system that only this machine's kernel writes. `false` for network file systems
+    /// and for every kind that is not known.
+    fn is_local(&self, file: &Self::File) -> Result<bool>;
+
+    /// This process, as others can recognise it.
+    fn identity(&self) -> Identity;
+
+    /// The command line of this process, for people.
+    fn command(&self) -> Option<String>;
+
+    /// What becomes of the process with this number in this pid namespace.
+    ///
+    /// Errors: none that means "gone". A process that may not be inspected is [`Process::Running`].
+    fn process(&self, pid: u32) -> Result<Process>;
+
+    /// The clock that waits and lifetimes are measured by: it never runs backward, and runs on while the machine is
+    /// suspended.
     fn now(&self) -> Moment;
 
     /// Unpredictable bits, for names that two processes must not share.
@@ -234,6 +275,12 @@ pub trait Host: Clone + 'static {
 
     /// A number that differs between the threads of this process.
     fn thread(&self) -> u64;
+
+    /// Runs `task` on a thread of its own that nobody waits for.
+    ///
+    /// Errors: `AGAIN` if the system has no thread to give. A simulation, where nothing happens by itself, may leave the
+    /// task undone.
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> Result<()>;
 
     /// A parking place for the calling thread.
     fn waiter(&self) -> Self::Waiter;

@@ -18,8 +18,8 @@ use rustix::time::ClockId;
 
 use super::local::Local;
 use super::notice::{Notice, Parker};
-use super::{Errno, FileId, FileKind, Host, Mode, Open, Result, Stat, Woken, process};
-use crate::owner::Holders;
+use super::{Errno, FileId, FileKind, Host, Mode, Open, Process, Result, Stat, Woken, process};
+use crate::owner::{Holders, Identity};
 use crate::wait::{Moment, Wait};
 
 /// The host that Tenure uses unless told otherwise: Linux, as it is.
@@ -101,6 +101,19 @@ impl From<Instant> for Moment {
         }
     }
 }
+
+/// The file systems that no other machine's kernel writes, by the magic numbers of statfs(2).
+const LOCAL_FILE_SYSTEMS: [(u32, &str); 9] = [
+    (0xef53, "ext2, ext3, ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0xca45_1a4e, "bcachefs"),
+    (0x4d44, "vfat"),
+    (0x2011_bab0, "exfat"),
+];
 
 fn mode_bits(mode: u32) -> fs::Mode {
     fs::Mode::from_raw_mode(mode & 0o7777)
@@ -234,6 +247,15 @@ impl Host for Native {
         fs::linkat(CWD, descriptor_path(file.as_fd()), CWD, path, AtFlags::SYMLINK_FOLLOW)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::linkat(CWD, from, CWD, to, AtFlags::empty())
+    }
+
+    fn touch(&self, file: &OwnedFd) -> Result<()> {
+        let now = fs::Timespec { tv_sec: 0, tv_nsec: fs::UTIME_NOW };
+        fs::futimens(file, &fs::Timestamps { last_access: now, last_modification: now })
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         fs::unlink(path)
     }
@@ -271,8 +293,25 @@ impl Host for Native {
         process::flock_holders(self.stat(path)?.id)
     }
 
+    fn is_local(&self, file: &OwnedFd) -> Result<bool> {
+        let kind = fs::fstatfs(file)?.f_type;
+        Ok(LOCAL_FILE_SYSTEMS.iter().any(|(magic, _)| i128::from(*magic) == i128::from(kind)))
+    }
+
+    fn identity(&self) -> Identity {
+        process::identity()
+    }
+
+    fn command(&self) -> Option<String> {
+        process::command("self")
+    }
+
+    fn process(&self, pid: u32) -> Result<Process> {
+        process::look(pid)
+    }
+
     fn now(&self) -> Moment {
-        let now = rustix::time::clock_gettime(ClockId::Monotonic);
+        let now = rustix::time::clock_gettime(ClockId::Boottime);
         let (seconds, nanos) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
         Moment::from_clock(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0)))
     }
@@ -298,6 +337,11 @@ impl Host for Native {
         // Not the kernel's number, which a later thread may get while a guard of this one still exists.
         thread_local!(static NUMBER: u64 = THREADS.fetch_add(1, Ordering::Relaxed));
         NUMBER.with(|number| *number)
+    }
+
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> Result<()> {
+        let spawned = std::thread::Builder::new().name("tenure".into()).spawn(task);
+        spawned.map(drop).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
     }
 
     fn waiter(&self) -> NativeWaiter {

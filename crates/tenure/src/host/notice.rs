@@ -112,6 +112,18 @@ impl Notice {
     }
 }
 
+/// A bell that stays audible once rung: the end that rings, and the one to poll.
+pub(crate) fn bell() -> Result<(OwnedFd, OwnedFd)> {
+    let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    Ok((rustix::io::fcntl_dupfd_cloexec(&bell, 0)?, bell))
+}
+
+/// Makes the other end of the bell readable.
+pub(crate) fn ring(bell: &OwnedFd) {
+    // The counter can only be too full to take one more if the bell has been rung already.
+    let _rung_already = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
+
 /// What wakes one waiting thread.
 struct Signal {
     called: AtomicBool,
@@ -125,8 +137,7 @@ impl Signal {
         // Pairs with the fence in `watch`: either the bell is seen here, or the mark is seen there.
         fence(Ordering::SeqCst);
         if let Some(bell) = self.bell.get() {
-            // The counter can only be too full to take one more if the bell has been rung already.
-            let _rung_already = rustix::io::write(bell, &1_u64.to_ne_bytes());
+            ring(bell);
         }
         self.thread.unpark();
     }

@@ -10,14 +10,67 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD};
 use rustix::time::ClockId;
 
-use super::{Errno, FileId, Mode, Result};
-use crate::owner::{Holder, Holders};
+use super::{Errno, FileId, Mode, Process, Result};
+use crate::owner::{Holder, Holders, Identity};
 
 /// Whether this process leads its session, and so is the one whom a terminal that goes away tells.
 pub fn leads_session() -> bool {
     // SAFETY: neither call takes a pointer. rustix's getsid panics at the 0 that stands for a leader outside this
     // pid namespace, which is what a container without a terminal of its own has.
     unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+/// This process, as a record of it must name it to be recognised later and from elsewhere.
+pub(super) fn identity() -> Identity {
+    // machine-id(5): a line of 32 hex digits, or "uninitialized" in an image that was not booted yet.
+    let is_id = |text: &String| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let line = |path: &str| text(path).ok().map(|text| text.trim().to_owned());
+    let machine =
+        ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(|path| line(path).filter(is_id));
+    let pid = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let namespace = rustix::fs::stat("/proc/self/ns/pid").ok().map(|stat| stat.st_ino);
+    Identity {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        machine,
+        boot: line("/proc/sys/kernel/random/boot_id").filter(|id| !id.is_empty()),
+        pid_namespace: namespace,
+        pid,
+        started: numbers(pid).map(|numbers| numbers.started),
+    }
+}
+
+/// What becomes of a process. `kill` has the first word: with the mount option `hidepid`, /proc has no entry for other
+/// users' processes, however alive.
+pub(super) fn look(pid: u32) -> Result<Process> {
+    let Some(number) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return Ok(Process::Gone);
+    };
+    match rustix::process::test_kill_process(number) {
+        Err(Errno::SRCH) => return Ok(Process::Gone),
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    Ok(match numbers(pid) {
+        Some(numbers) if numbers.is_zombie => Process::Gone,
+        numbers => Process::Running { started: numbers.map(|numbers| numbers.started) },
+    })
+}
+
+/// The part of /proc/PID/stat that tells processes apart.
+struct Numbers {
+    is_zombie: bool,
+    /// Ticks since boot.
+    started: u64,
+}
+
+fn numbers(pid: u32) -> Option<Numbers> {
+    let stat = text(&format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses that may hold blanks and parentheses of its own.
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    let (state, threads, started) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    // A process whose first thread has ended lives on, shown as a zombie, while it has others.
+    let is_zombie = matches!(*state, "Z" | "X") && threads.parse::<u32>().ok()? <= 1;
+    Some(Numbers { is_zombie, started: started.parse().ok()? })
 }
 
 /// The processes that hold an flock on `file`.
@@ -97,7 +150,7 @@ fn describe(pid: u32, mode: Mode, certain: bool) -> Holder {
 }
 
 /// The command line, or the name in brackets for a process that has none (a kernel thread, a zombie).
-fn command(pid: u32) -> Option<String> {
+pub(super) fn command(pid: impl std::fmt::Display) -> Option<String> {
     let line = bytes(&format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
     let joined = words.join(" ").trim_end().to_owned();
@@ -108,12 +161,9 @@ fn command(pid: u32) -> Option<String> {
     Some(format!("[{}]", name.trim_end()))
 }
 
-/// How long a process has been running: field 22 of /proc/PID/stat against the boot clock.
+/// How long a process has been running.
 fn running_for(pid: u32) -> Option<Duration> {
-    let stat = text(&format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name in parentheses that may hold blanks and parentheses of its own.
-    let fields = &stat[stat.rfind(')')? + 1..];
-    let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let ticks = numbers(pid)?.started;
     let per_second = rustix::param::clock_ticks_per_second();
     let started = Duration::from_secs(ticks / per_second)
         + Duration::from_millis(ticks % per_second * 1000 / per_second);

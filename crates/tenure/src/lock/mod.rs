@@ -15,10 +15,28 @@
 //! held.release()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`Lock::lockfile`] is the kind that is held by a file's being there. It works across machines that share a file
+//! system, and can outlive its process; its holder's death is not seen by the kernel but judged by the next comer:
+//!
+//! - *dead*: the record names this machine, this boot and this pid namespace, and that process is gone, or its number
+//!   has another start time. Or it names an earlier boot of this machine, on a local file system.
+//! - *expired*: it has a lifetime, which is over by the file server's clock, with a margin for coarse time stamps.
+//! - *alive* or *unknown*: anything else; another machine, another container, a file that some other program
+//!   wrote. Nobody takes the lock then, but by force ([`Lock::force_break`]).
 
 mod flock;
+mod gate;
 mod guard;
+mod handle;
+mod hold;
+mod keeper;
+mod lockfile;
+mod look;
 mod open;
+mod record;
+mod stale;
+mod waiting;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +44,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use guard::Held;
+pub use handle::{Handle, NotAHandle};
+pub use hold::{LossReason, Lost};
+pub use stale::{State, Verdict};
 
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Mode, Native};
@@ -42,16 +63,29 @@ const DEFAULT_MODE: u32 = 0o644;
 /// among processes is the kernel's and not promised. A thread that asks for what it already holds gets an
 /// error ([`Error::is_already_held`]); a guard counts as its acquiring thread's, also after it moved.
 ///
-/// The lock file is created if missing and **never deleted**: deleting it on release would let one process
+/// A lock file of the flock kind is created if missing and **never deleted**: deleting it on release would let one process
 /// hold the deleted file while another creates and locks a new one. Do not delete it while anyone may use it;
 /// a waiter notices and starts again, but a holder cannot be told.
 #[derive(Clone)]
 pub struct Lock<H: Host = Native> {
     host: H,
     path: Arc<Path>,
+    kind: Kind,
     creation: Creation,
     report: Option<Report>,
+    on_loss: Option<Arc<LossFn>>,
 }
+
+/// What keeps the lock. Everyone who shares a lock chooses the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The kernel, by `flock(2)` on the file.
+    Flock,
+    /// The file itself, by being there.
+    Lockfile { lifetime: Option<Duration> },
+}
+
+pub(crate) type LossFn = dyn Fn(&Lost) + Send + Sync;
 
 /// Who may use a lock file that this process creates.
 #[derive(Clone, Copy, Debug)]
@@ -100,12 +134,52 @@ impl Lock {
     pub fn flock(path: impl Into<PathBuf>) -> Lock {
         Lock::flock_on(Native, path)
     }
+
+    /// A lock that is held while a file exists at `path`, which names its owner (see the [module](self)).
+    ///
+    /// For file systems that several machines share, and for locks that outlive their process ([`Held::persist`]). Beside
+    /// the file lies `PATH.guard`, which is created if missing, must never be deleted while anyone may use the lock, and
+    /// needs a file system with `flock(2)`.
+    pub fn lockfile(path: impl Into<PathBuf>) -> Lock {
+        Lock::lockfile_on(Native, path)
+    }
 }
 
 impl<H: Host> Lock<H> {
     /// [`Lock::flock`] on another host.
     pub fn flock_on(host: H, path: impl Into<PathBuf>) -> Lock<H> {
-        Lock { host, path: path.into().into(), creation: Creation::Filtered(DEFAULT_MODE), report: None }
+        let creation = Creation::Filtered(DEFAULT_MODE);
+        Lock { host, path: path.into().into(), kind: Kind::Flock, creation, report: None, on_loss: None }
+    }
+
+    /// [`Lock::lockfile`] on another host.
+    pub fn lockfile_on(host: H, path: impl Into<PathBuf>) -> Lock<H> {
+        Lock { kind: Kind::Lockfile { lifetime: None }, ..Lock::flock_on(host, path) }
+    }
+
+    /// Limits how long a lock of the lockfile kind is held without being renewed (default: `None`, no limit; at least
+    /// 100 ms). A thread of the holder's process renews it after each third of that time. When it is over, by the file
+    /// server's clock, the next comer takes the lock, even from a holder that lives: see [`Held::is_held`].
+    ///
+    /// This is for holders on other machines, whose death can't be seen from here; give it the longest time that the
+    /// others can bear to wait for a machine that will not come back.
+    ///
+    /// # Panics
+    ///
+    /// On a lock of the flock kind, which the kernel keeps for as long as its holder lives.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Option<Duration>) -> Lock<H> {
+        assert!(self.kind != Kind::Flock, "a lock of the flock kind has no lifetime");
+        self.kind = Kind::Lockfile { lifetime };
+        self
+    }
+
+    /// Calls `tell` when a lock of the lockfile kind is lost while it is held, from whichever thread finds out. It must
+    /// not wait, nor release the lock.
+    #[must_use]
+    pub fn on_loss(mut self, tell: impl Fn(&Lost) + Send + Sync + 'static) -> Lock<H> {
+        self.on_loss = Some(Arc::new(tell));
+        self
     }
 
     /// Sets the exact permission bits of a lock file that has to be created (default: `0o644` less the umask).
@@ -147,16 +221,16 @@ impl<H: Host> Lock<H> {
     /// [`Error::is_already_held`], and what opening the lock file may say ([`Error::is_permission`],
     /// [`Error::is_cannot_create`], [`Error::is_io`]).
     pub fn acquire(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
-        self.name_holders(Mode::Exclusive, flock::acquire(self, Mode::Exclusive, wait.into()))
+        self.name_holders(Mode::Exclusive, self.take(Mode::Exclusive, wait.into()))
     }
 
     /// Acquires the lock together with other shared holders.
     ///
     /// # Errors
     ///
-    /// As for [`Lock::acquire`].
+    /// As for [`Lock::acquire`]; [`Error::is_unsupported`] for the lockfile kind, which has one holder.
     pub fn acquire_shared(&self, wait: impl Into<Patience>) -> Result<Held<H>> {
-        self.name_holders(Mode::Shared, flock::acquire(self, Mode::Shared, wait.into()))
+        self.name_holders(Mode::Shared, self.take(Mode::Shared, wait.into()))
     }
 
     /// Acquires the lock if it is free now; `None` if someone else holds it.
@@ -165,7 +239,7 @@ impl<H: Host> Lock<H> {
     ///
     /// As for [`Lock::acquire`], but never busy.
     pub fn try_acquire(&self) -> Result<Option<Held<H>>> {
-        unless_busy(flock::acquire(self, Mode::Exclusive, Wait::Never.into()))
+        unless_busy(self.take(Mode::Exclusive, Wait::Never.into()))
     }
 
     /// Acquires the lock together with other shared holders if that is possible now.
@@ -174,7 +248,47 @@ impl<H: Host> Lock<H> {
     ///
     /// As for [`Lock::acquire`], but never busy.
     pub fn try_acquire_shared(&self) -> Result<Option<Held<H>>> {
-        unless_busy(flock::acquire(self, Mode::Shared, Wait::Never.into()))
+        unless_busy(self.take(Mode::Shared, Wait::Never.into()))
+    }
+
+    fn take(&self, mode: Mode, patience: Patience) -> Result<Held<H>> {
+        match (self.kind, mode) {
+            (Kind::Flock, mode) => flock::acquire(self, mode, patience),
+            (Kind::Lockfile { lifetime }, Mode::Exclusive) => lockfile::acquire(self, lifetime, patience),
+            (Kind::Lockfile { .. }, Mode::Shared) => {
+                let problem =
+                    "a lock of the lockfile kind has one holder; shared holders need the flock kind";
+                Err(Error::unsupported(&self.path, problem))
+            }
+        }
+    }
+
+    /// Takes a lock of the lockfile kind away from whoever holds it, and says from whom; `None` if nobody did.
+    ///
+    /// **This lets another in while the holder may be at work.** A holder with a lifetime hears of it at its next renewal,
+    /// one without at its release. A stale lock need not be broken: the next comer takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unsupported`] for the flock kind (end its holder instead); [`Error::is_busy`] if the guard file can't
+    /// be had for 30 s; [`Error::is_permission`], [`Error::is_io`].
+    pub fn force_break(&self) -> Result<Option<Holders>> {
+        if self.kind == Kind::Flock {
+            let problem =
+                "a lock of the flock kind can't be broken: the kernel keeps it until its holder ends";
+            return Err(Error::unsupported(&self.path, problem));
+        }
+        if look::look(&self.host, &self.path)?.is_none() {
+            return Ok(None);
+        }
+        gate::Gate::open(self)?.within_bounds(self, None, || {
+            let broken = look::holders(&self.host, &self.path)?;
+            match self.host.unlink(&self.path) {
+                Err(Errno::NOENT) => Ok(None),
+                Ok(()) => Ok(Some(broken)),
+                Err(errno) => Err(Error::host("remove the lock file", &self.path, errno)),
+            }
+        })
     }
 
     /// Who holds the lock now, as far as this process may see; nobody is disturbed by asking.
@@ -187,6 +301,9 @@ impl<H: Host> Lock<H> {
     /// [`Error::is_permission`] or [`Error::is_io`] if the path or /proc can't be read. A lock file that does
     /// not exist is held by nobody.
     pub fn holder(&self) -> Result<Holders> {
+        if self.kind != Kind::Flock {
+            return look::holders(&self.host, &self.path);
+        }
         match self.host.flock_holders(&self.path) {
             Err(Errno::NOENT) => Ok(Holders::default()),
             found => found.map_err(|errno| Error::host("look for the holder", &self.path, errno)),
