@@ -46,7 +46,7 @@ pub struct FileId {
 }
 
 /// What kind of thing a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileKind {
     /// A regular file.
     Regular,
@@ -59,7 +59,7 @@ pub enum FileKind {
 }
 
 /// The part of `stat(2)` that the protocols decide on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stat {
     /// Which file this is.
     pub id: FileId,
@@ -83,7 +83,7 @@ pub struct Stat {
 
 /// How [`Host::open`] opens a path. Every open is close-on-exec, follows no symlink in the last component,
 /// and never blocks or acquires a controlling terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Open {
     /// An existing file or directory, for reading.
     Read,
@@ -119,7 +119,7 @@ pub enum Mode {
 }
 
 /// Why [`Host::wait`] came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Woken {
     /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted.
     Changed,
@@ -130,7 +130,7 @@ pub enum Woken {
 }
 
 /// What can be said of a process by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Process {
     /// No process has this number, or only a zombie that waits to be reaped.
     Gone,
@@ -180,6 +180,11 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// `fstat(2)`.
     fn stat_file(&self, file: &Self::File) -> Result<Stat>;
+
+    /// Which file this is: the part of [`Host::stat_file`] that never changes.
+    fn id(&self, file: &Self::File) -> Result<FileId> {
+        self.stat_file(file).map(|stat| stat.id)
+    }
 
     /// `lstat(2)`: a symlink in the last component is reported, not followed.
     fn stat(&self, path: &Path) -> Result<Stat>;

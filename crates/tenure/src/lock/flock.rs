@@ -33,8 +33,8 @@ pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -
     // Each further round means that someone replaced the lock file; the caller's patience bounds them.
     loop {
         let Opened { mut file, .. } = open(&lock.host, &lock.path, lock.creation)?;
-        let stat = lock.host.stat_file(&file);
-        let id = stat.map_err(|errno| Error::host("look at the lock file", &lock.path, errno))?.id;
+        let id = lock.host.id(&file);
+        let id = id.map_err(|errno| Error::host("look at the lock file", &lock.path, errno))?;
         let Some(place) = waiting.queue(id)? else {
             waiting.restart()?;
             continue;

@@ -54,8 +54,8 @@ impl<H: Host> Gate<H> {
                 Ok(false) | Err(_) => {}
             }
         }
-        let stat = host.stat_file(&file).map_err(|errno| Error::host("look at the guard", &path, errno))?;
-        Ok(Gate { path, file, id: stat.id })
+        let id = host.id(&file).map_err(|errno| Error::host("look at the guard", &path, errno))?;
+        Ok(Gate { path, file, id })
     }
 
     /// Which file the guard is: it names the queue of this process's threads.

@@ -21,6 +21,7 @@ use super::waiting::Place;
 use super::{Lock, LossFn};
 use crate::error::{Error, Result};
 use crate::host::{self, FileId, Host, Native, Open};
+use crate::wait::Moment;
 
 /// A lock that is held until this guard is released or dropped.
 ///
@@ -129,6 +130,14 @@ impl<H: Host> Held<H> {
                 Kind::Flock(flocked) => flocked.file.is_some(),
                 Kind::Lockfile(hold) => hold.is_held(),
             }
+    }
+
+    /// Until when the lock is held without being renewed; `None` without a lifetime, and once it is given up or lost.
+    pub fn deadline(&self) -> Option<Moment> {
+        match &self.kind {
+            Kind::Lockfile(hold) if self.is_mine() => hold.deadline(),
+            _ => None,
+        }
     }
 
     /// Why the lock was lost, if it was (lockfile kind only).

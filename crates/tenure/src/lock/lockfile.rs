@@ -104,8 +104,8 @@ impl<H: Host> Claim<H> {
         let mut claim = Claim { host, path, file, id, nonce, synced: false, renamed: false, began };
         let written = scratch::write_all(&claim.host, &claim.file, &record.to_bytes())
             .and_then(|()| lock.creation.apply(&claim.host, &claim.file))
-            .and_then(|()| claim.host.stat_file(&claim.file));
-        claim.id = written.map_err(fail)?.id;
+            .and_then(|()| claim.host.id(&claim.file));
+        claim.id = written.map_err(fail)?;
         Ok(claim)
     }
 
@@ -283,6 +283,10 @@ impl<H: Host> Attempt<'_, H> {
         claim.tidy();
         scratch::sweep(&lock.host, &lock.path);
         let hold = Arc::new(Hold::new(lock, self.lifetime, claim, self.gate));
+        if let Some(reason) = hold.lost() {
+            // The acquisition took longer than the lifetime: somebody else may be in by now.
+            return Err(Error::lost(&lock.path, reason));
+        }
         if self.lifetime.is_some()
             && let Err(errno) = keeper::start(&hold)
         {

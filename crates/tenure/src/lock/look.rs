@@ -26,7 +26,7 @@ pub(super) fn look<H: Host>(host: &H, path: &Path) -> Result<Option<Seen<H::File
         opened => opened.map_err(fail)?,
     };
     let read = || {
-        let id = host.stat_file(&file)?.id;
+        let id = host.id(&file)?;
         let mut bytes = vec![0; BYTES_MAX + 1];
         let mut length = 0;
         while length < bytes.len() {

@@ -1,0 +1,73 @@
+//! Protocols with one mistake each, which was made somewhere. The checker must catch every one of them.
+//!
+//! Each is one small file, run on the same host as the shipped protocols. [`tools`] holds what they have in common.
+
+mod age_by_local_clock;
+mod age_only;
+mod check_then_unlink;
+mod create_then_stamp;
+mod directory_not_synced;
+mod enoent_is_stale;
+mod fixed_temporary;
+mod flock_on_replaced;
+mod flock_without_inode_check;
+mod guard_excl;
+mod guard_read_then_dead;
+mod guard_unlinked;
+mod guard_without_recheck;
+mod lost_link_reply;
+mod never_told;
+mod no_backstop;
+mod no_descriptor_left;
+mod other_boot_is_dead;
+mod pid_without_start;
+mod release_unchecked;
+mod rename_before_fsync;
+mod rename_over;
+mod rename_without_lock;
+mod renew_outside_guard;
+mod save_only_lock;
+mod short_write_renamed;
+mod stamp_failure;
+mod tools;
+mod unlink_create;
+mod unswept;
+mod written_in_place;
+
+use crate::scenario::Scenario;
+
+/// All of them.
+pub fn all() -> Vec<Scenario> {
+    vec![
+        unlink_create::scenario(),
+        rename_over::scenario(),
+        guard_without_recheck::scenario(),
+        guard_read_then_dead::scenario(),
+        guard_unlinked::scenario(),
+        guard_excl::scenario(),
+        create_then_stamp::scenario(),
+        stamp_failure::scenario(),
+        no_descriptor_left::scenario(),
+        enoent_is_stale::scenario(),
+        age_by_local_clock::scenario(),
+        age_only::scenario(),
+        pid_without_start::scenario(),
+        other_boot_is_dead::scenario(),
+        release_unchecked::scenario(),
+        check_then_unlink::scenario(),
+        lost_link_reply::scenario(),
+        renew_outside_guard::scenario(),
+        never_told::scenario(),
+        save_only_lock::scenario(),
+        rename_without_lock::scenario(),
+        flock_on_replaced::scenario(),
+        written_in_place::scenario(),
+        short_write_renamed::scenario(),
+        fixed_temporary::scenario(),
+        directory_not_synced::scenario(),
+        rename_before_fsync::scenario(),
+        unswept::scenario(),
+        flock_without_inode_check::scenario(),
+        no_backstop::scenario(),
+    ]
+}

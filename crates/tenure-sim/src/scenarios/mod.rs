@@ -1,0 +1,12 @@
+//! The shipped protocols, each under a load that brings out its hazards. All must pass.
+
+pub(crate) mod document;
+mod flock;
+pub(crate) mod lockfile;
+
+use crate::scenario::Scenario;
+
+/// All of them.
+pub fn all() -> Vec<Scenario> {
+    [flock::all(), lockfile::all(), document::all()].into_iter().flatten().collect()
+}

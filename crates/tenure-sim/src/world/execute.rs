@@ -1,0 +1,343 @@
+//! What each call does, as one step.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tenure::host::{Errno, FileKind, Mode, Open, Process as Seen, Woken};
+
+use super::fs::Slot;
+use super::{Description, Life, World};
+use crate::op::{Fault, Fd, Note, Op, Reply, Value};
+
+/// A pause of at most this long ends at any moment, without the clock: its length decides nothing.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
+impl World {
+    /// Whether a call can return now. A wait returns when something happened.
+    pub fn is_enabled(&self, process: usize, op: &Op) -> bool {
+        match (self.processes[process].life, op) {
+            (Life::NotYet | Life::Ended | Life::Killed, _) => false,
+            (Life::Alive, Op::Wait(waiter, until)) => {
+                let waiter = self.processes[process].waiters[*waiter].as_ref();
+                let happened = waiter.is_some_and(|waiter| waiter.changed || waiter.called);
+                let left = until.map(|until| until.since(self.now(process)));
+                happened || left.is_some_and(|left| left <= SHORT_PAUSE)
+            }
+            (Life::Alive, _) => true,
+        }
+    }
+
+    /// Executes a call that meets a fault.
+    pub fn execute_faulty(&mut self, process: usize, op: &Op, fault: Fault) -> Reply {
+        match (fault, op) {
+            (Fault::Short, Op::Write(fd, bytes)) => {
+                self.execute(process, &Op::Write(*fd, bytes[..bytes.len().div_ceil(2)].to_vec()))
+            }
+            (Fault::LostEvent, Op::Wait(waiter, _)) => {
+                self.waiter(process, *waiter).changed = false;
+                Ok(Value::Nothing)
+            }
+            (Fault::TooManyFiles, Op::Watch(..)) => Ok(Value::Yes(false)),
+            (Fault::LostReply, _) => match self.execute(process, op) {
+                // The repetition is refused because the first request was carried out.
+                Ok(_) => Err(fault.errno(op).expect("a lost reply becomes an error")),
+                refused => refused,
+            },
+            _ => Err(fault.errno(op).expect("every other fault is an error")),
+        }
+    }
+
+    /// Breaks the assumption under which some calls run at once, if a call changes a name that is said to stay.
+    fn keep_stable(&mut self, op: &Op) {
+        let changed = match op {
+            Op::Rename(from, to) => [Some(from), Some(to)],
+            Op::Link(_, path) | Op::Publish(_, path) | Op::Unlink(path) => [Some(path), None],
+            _ => return,
+        };
+        if let Some(path) = changed.into_iter().flatten().find(|path| self.is_stable(path)) {
+            self.check
+                .break_rule(format!("the scenario says that {} stays, but it was changed", path.display()));
+        }
+    }
+
+    /// Whether the scenario says that the name always means the same file.
+    pub fn is_stable(&self, path: &Path) -> bool {
+        self.stable.iter().any(|stable| stable == path)
+    }
+
+    /// Executes a call.
+    pub fn execute(&mut self, process: usize, op: &Op) -> Reply {
+        self.keep_stable(op);
+        match op {
+            Op::Open(path, how) => self.open(process, path, *how),
+            Op::Read(fd, most) => {
+                let file = self.file(process, *fd);
+                let inode = self.fs.at(file.slot);
+                if inode.kind == FileKind::Directory {
+                    return Err(Errno::ISDIR);
+                }
+                let rest = inode.data.get(file.position..).unwrap_or_default();
+                let bytes = rest[..rest.len().min(*most)].to_vec();
+                self.open_file(process, *fd).position += bytes.len();
+                Ok(Value::Bytes(bytes))
+            }
+            Op::Write(fd, bytes) => {
+                let Description { slot, position, writable, .. } = *self.file(process, *fd);
+                if !writable {
+                    return Err(Errno::BADF);
+                }
+                if self.fs.at(slot).sealed {
+                    self.check.break_rule(format!("P{process} writes into a file that others read"));
+                }
+                self.fs.write(slot, position, bytes);
+                self.open_file(process, *fd).position += bytes.len();
+                Ok(Value::Count(bytes.len()))
+            }
+            Op::Fsync(fd) => {
+                let slot = self.file(process, *fd).slot;
+                if self.fs.durable {
+                    self.fs.sync(slot);
+                }
+                Ok(Value::Nothing)
+            }
+            Op::CloseEvent(fd) => {
+                let slot = self.file(process, *fd).slot;
+                self.emit(slot);
+                Ok(Value::Nothing)
+            }
+            Op::Close(fd) => {
+                let file = self.processes[process].files[*fd].take().expect("closed once");
+                while matches!(self.processes[process].files.last(), Some(None)) {
+                    self.processes[process].files.pop();
+                }
+                self.fs.at_mut(file.slot).opens -= 1;
+                self.fs.forget_unused(file.slot);
+                Ok(Value::Nothing)
+            }
+            Op::StatFile(fd) => Ok(Value::Stat(self.fs.stat(self.file(process, *fd).slot))),
+            Op::Id(fd) => Ok(Value::Id(self.fs.stat(self.file(process, *fd).slot).id)),
+            Op::Stat(path) => Ok(Value::Stat(self.fs.stat(self.fs.existing(path)?))),
+            Op::ReadLink(path) => {
+                let inode = self.fs.at(self.fs.existing(path)?);
+                match inode.kind {
+                    FileKind::Symlink => Ok(Value::Path(inode.target.clone())),
+                    _ => Err(Errno::INVAL),
+                }
+            }
+            Op::SetMode(fd, mode) => self.set(process, *fd, |inode| inode.mode = *mode & 0o7777),
+            Op::SetOwner(fd, uid, gid) => self.set(process, *fd, |inode| inode.owner = (*uid, *gid)),
+            Op::Attributes(fd) => {
+                Ok(Value::Attributes(self.fs.at(self.file(process, *fd).slot).attributes.clone()))
+            }
+            Op::SetAttribute(fd, name, value) => self.set(process, *fd, |inode| {
+                inode.attributes.retain(|(other, _)| other != name);
+                inode.attributes.push((name.clone(), value.clone()));
+                inode.attributes.sort();
+            }),
+            Op::RemoveAttribute(fd, name) => {
+                let slot = self.file(process, *fd).slot;
+                if !self.fs.at(slot).attributes.iter().any(|(other, _)| other == name) {
+                    return Err(Errno::NODATA);
+                }
+                self.set(process, *fd, |inode| inode.attributes.retain(|(other, _)| other != name))
+            }
+            Op::Rename(from, to) => {
+                let robbed = self.robbed_at(process, to);
+                let replaced = self.fs.existing(to).ok();
+                let moved = self.fs.existing(from)?;
+                for touched in [Some(moved), replaced].into_iter().flatten() {
+                    self.emit(touched);
+                }
+                self.fs.rename(from, to)?;
+                self.rob(process, robbed);
+                Ok(Value::Nothing)
+            }
+            Op::Publish(fd, path) => {
+                let (slot, place) = (self.file(process, *fd).slot, self.fs.place(path)?);
+                self.fs.enter(&place, slot)?;
+                self.fs.seal(slot, &place.name);
+                self.emit(slot);
+                Ok(Value::Nothing)
+            }
+            Op::Link(from, to) => {
+                let (slot, place) = (self.fs.existing(from)?, self.fs.place(to)?);
+                self.fs.enter(&place, slot)?;
+                self.fs.seal(slot, &place.name);
+                self.emit(slot);
+                Ok(Value::Nothing)
+            }
+            Op::Touch(fd) => {
+                let now = self.fs.now_ns;
+                self.set(process, *fd, |inode| inode.modified_ns = now)
+            }
+            Op::Unlink(path) => {
+                let robbed = self.robbed_at(process, path);
+                let watched = self.fs.existing(path)?;
+                self.emit(watched);
+                self.fs.remove(path)?;
+                self.rob(process, robbed);
+                Ok(Value::Nothing)
+            }
+            Op::List(path, prefix) => {
+                let inode = self.fs.at(self.fs.existing(path)?);
+                if inode.kind != FileKind::Directory {
+                    return Err(Errno::NOTDIR);
+                }
+                let prefix = prefix.as_encoded_bytes();
+                let names = inode.entries.iter().map(|(name, _)| name.clone());
+                let found = names.filter(|name| name.as_encoded_bytes().starts_with(prefix));
+                Ok(Value::Names(found.collect()))
+            }
+            Op::TryFlock(fd, mode) => {
+                let free = !self.conflicts(process, *fd, *mode);
+                if free {
+                    self.open_file(process, *fd).lock = Some(*mode);
+                }
+                Ok(Value::Yes(free))
+            }
+            Op::Unlock(fd) => {
+                self.open_file(process, *fd).lock = None;
+                Ok(Value::Nothing)
+            }
+            Op::Holders(path) => {
+                let slot = self.fs.existing(path)?;
+                let holders = self.processes.iter().flat_map(|process| {
+                    let files = process.files.iter().flatten().filter(|file| file.slot == slot);
+                    files.filter_map(|file| Some((process.pid, file.lock? == Mode::Exclusive)))
+                });
+                Ok(Value::Holders(holders.collect()))
+            }
+            Op::IsLocal(_) => Ok(Value::Yes(self.local_fs)),
+            Op::Process(pid) => {
+                let Process { machine, namespace } = self.place_of(process);
+                let found = self.processes.iter().find(|other| {
+                    other.pid == *pid
+                        && other.life == Life::Alive
+                        && (other.machine, other.namespace) == (machine, namespace)
+                });
+                Ok(Value::Process(match found {
+                    Some(other) => Seen::Running { started: Some(other.started) },
+                    None => Seen::Gone,
+                }))
+            }
+            Op::Now => Ok(Value::Moment(self.now(process))),
+            Op::Watch(waiter, fd) => {
+                let slot = self.file(process, *fd).slot;
+                let serial = self.fs.at(slot).serial;
+                self.waiter(process, *waiter).watched = Some((slot, serial));
+                Ok(Value::Yes(true))
+            }
+            Op::Wait(number, _) => {
+                let waiter = self.waiter(process, *number);
+                Ok(Value::Woken(if std::mem::take(&mut waiter.changed) {
+                    Woken::Changed
+                } else if std::mem::take(&mut waiter.called) {
+                    Woken::Called
+                } else {
+                    Woken::TimedOut
+                }))
+            }
+            Op::Note(note) => {
+                self.take_note(process, *note);
+                Ok(Value::Nothing)
+            }
+            Op::Exit => {
+                self.end(process, Life::Ended);
+                Ok(Value::Nothing)
+            }
+        }
+    }
+
+    fn take_note(&mut self, process: usize, note: Note) {
+        if matches!(note, Note::Enter(_)) && self.check.breaker.is_some() && !self.made_lock_file(process) {
+            // Robbed by force before it could even say that it holds the lock.
+            return;
+        }
+        let clocks: Vec<_> = (0..self.processes.len()).map(|process| self.now(process)).collect();
+        self.check.note(process, note, |process| clocks[process]);
+    }
+
+    fn open_file(&mut self, process: usize, fd: Fd) -> &mut Description {
+        self.processes[process].files[fd].as_mut().expect("a descriptor that is open")
+    }
+
+    fn open(&mut self, process: usize, path: &Path, how: Open) -> Reply {
+        let place = self.fs.place(path)?;
+        let slot = match (how, place.slot) {
+            (Open::New { .. }, Some(_)) => return Err(Errno::EXIST),
+            (Open::New { mode }, None) => {
+                let slot = self.fs.make(process, FileKind::Regular, mode & 0o7777);
+                self.fs.enter(&place, slot)?;
+                slot
+            }
+            (Open::Unnamed, Some(_)) if !self.unnamed => return Err(Errno::NOTSUP),
+            (Open::Unnamed, Some(_)) => self.fs.make(process, FileKind::Regular, 0o600),
+            (_, None) => return Err(Errno::NOENT),
+            (_, Some(slot)) => slot,
+        };
+        match (self.fs.at(slot).kind, how) {
+            (FileKind::Symlink, _) => return Err(Errno::LOOP),
+            (FileKind::Directory, Open::ReadWrite) => return Err(Errno::ISDIR),
+            _ => {}
+        }
+        self.fs.at_mut(slot).opens += 1;
+        let file = Description { slot, position: 0, writable: how != Open::Read, lock: None };
+        let files = &mut self.processes[process].files;
+        let fd = files.iter().position(Option::is_none).unwrap_or(files.len());
+        if fd == files.len() {
+            files.push(None);
+        }
+        files[fd] = Some(file);
+        Ok(Value::File(fd))
+    }
+
+    fn set(&mut self, process: usize, fd: Fd, change: impl FnOnce(&mut super::fs::Inode)) -> Reply {
+        let (slot, now) = (self.file(process, fd).slot, self.fs.now_ns);
+        let inode = self.fs.at_mut(slot);
+        change(inode);
+        inode.changed_ns = now;
+        self.emit(slot);
+        Ok(Value::Nothing)
+    }
+
+    fn place_of(&self, process: usize) -> Process {
+        let process = &self.processes[process];
+        Process { machine: process.machine, namespace: process.namespace }
+    }
+
+    /// Another process that holds the lock by the lock file at this path.
+    fn robbed_at(&self, process: usize, path: &Path) -> Option<usize> {
+        if self.check.lock_file.as_deref() != Some(path) {
+            return None;
+        }
+        let slot: Slot = self.fs.existing(path).ok()?;
+        let owner = self.fs.at(slot).maker;
+        let other = owner != process && owner < self.processes.len();
+        (other && self.check.holds(owner, self.now(owner))).then_some(owner)
+    }
+
+    /// Whether the lock file that is there is this process's.
+    fn made_lock_file(&self, process: usize) -> bool {
+        let slot = self.check.lock_file.as_ref().and_then(|path| self.fs.existing(path).ok());
+        slot.is_some_and(|slot| self.fs.at(slot).maker == process)
+    }
+
+    /// Takes note that a process took away another's lock file.
+    fn rob(&mut self, process: usize, robbed: Option<usize>) {
+        match robbed {
+            // Whoever is robbed by force, on a person's word, holds nothing any more.
+            Some(owner) if self.check.breaker == Some(process) => self.check.left(owner),
+            Some(owner) => {
+                let rule = format!("P{process} took the lock file of P{owner}, which holds the lock");
+                self.check.break_rule(rule);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Where a pid counts.
+struct Process {
+    machine: usize,
+    namespace: u64,
+}

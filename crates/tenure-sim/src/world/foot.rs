@@ -1,0 +1,340 @@
+//! What a call looks at and what it changes: two calls that touch nothing in common need one order only.
+//!
+//! A resource is a bit of a small set, found by hashing. Two resources that share a bit cost orders that need not
+//! have been tried, and never hide one.
+
+use std::ffi::OsStr;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+
+use tenure::host::Open;
+
+use super::fs::{ROOT, Slot, is_scratch};
+use super::{World, hasher};
+use crate::op::{Fd, Note, Op};
+
+/// What a call reads and writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Foot {
+    reads: u128,
+    writes: u128,
+}
+
+impl Foot {
+    /// Depends on everything.
+    pub const ALL: Foot = Foot { reads: u128::MAX, writes: u128::MAX };
+
+    /// Whether the order of the two calls can't matter.
+    pub fn commutes(self, other: Foot) -> bool {
+        self.writes & (other.reads | other.writes) == 0 && other.writes & self.reads == 0
+    }
+
+    /// Whether the call changes nothing that others can see.
+    pub fn is_silent(self) -> bool {
+        self.writes == 0
+    }
+
+    /// Whether the call neither sees nor changes anything of others.
+    pub fn is_empty(self) -> bool {
+        self == Foot::default()
+    }
+
+    fn read(mut self, bit: u128) -> Foot {
+        self.reads |= bit;
+        self
+    }
+
+    fn write(mut self, bit: u128) -> Foot {
+        self.writes |= bit;
+        self
+    }
+
+    fn access(self, bit: u128, writes: bool) -> Foot {
+        if writes { self.write(bit) } else { self.read(bit) }
+    }
+}
+
+#[derive(Hash)]
+enum Resource<'a> {
+    Name(Slot, &'a OsStr),
+    Listing(Slot),
+    Data(u64),
+    Meta(u64),
+    Flock(u64),
+    Events(u64),
+    Opens(u64),
+    Disk,
+    Numbers,
+    Life(usize),
+    Check,
+    Crashes,
+    Faults,
+    Time,
+}
+
+fn bit(resource: &Resource<'_>) -> u128 {
+    let mut hasher = hasher();
+    resource.hash(&mut hasher);
+    1 << (hasher.finish() % 128)
+}
+
+impl World {
+    /// What a call of `process` looks at and changes now.
+    pub fn foot(&self, process: usize, op: &Op) -> Foot {
+        let none = Foot::default();
+        match op {
+            Op::Open(path, Open::Read) | Op::Stat(path) if self.is_stable(path) => none,
+            Op::Open(path, how) => match how {
+                Open::Read | Open::ReadWrite => {
+                    let foot = none.read(self.name(path));
+                    self.existing(path).map_or(foot, |slot| foot.write(self.opens(slot)))
+                }
+                Open::New { .. } => self.entering(path, None),
+                Open::Unnamed => self.numbering(none),
+            },
+            Op::Read(fd, _) => none.read(self.data(process, *fd)),
+            Op::Write(fd, _) => self
+                .dirtying(none.write(self.data(process, *fd)).write(self.meta(self.slot(process, *fd))))
+                .read(self.time()),
+            Op::Fsync(_) => self.dirtying(none),
+            Op::CloseEvent(fd) => none.read(self.events(self.slot(process, *fd))),
+            Op::Close(fd) => self.closing(none, process, *fd),
+            Op::StatFile(fd) => none.read(self.meta(self.slot(process, *fd))),
+            Op::Stat(path) => {
+                let foot = none.read(self.name(path));
+                self.existing(path).map_or(foot, |slot| foot.read(self.meta(slot)))
+            }
+            Op::ReadLink(path) => none.read(self.name(path)),
+            Op::SetMode(fd, _)
+            | Op::SetOwner(fd, ..)
+            | Op::SetAttribute(fd, ..)
+            | Op::RemoveAttribute(fd, _)
+            | Op::Touch(fd) => {
+                let slot = self.slot(process, *fd);
+                none.write(self.meta(slot)).read(self.events(slot)).read(self.time())
+            }
+            Op::Attributes(fd) => none.read(self.meta(self.slot(process, *fd))),
+            Op::Rename(from, to) => {
+                let Some(slot) = self.existing(from) else { return none.read(self.name(from)) };
+                let foot = none.write(self.name(from)).write(self.name(to)).write(self.listing(to));
+                let foot = foot.write(self.meta(slot)).read(self.events(slot)).read(bit(&Resource::Check));
+                let foot = self.existing(to).map_or(foot, |replaced| self.unlinking(foot, replaced));
+                self.dirtying(foot)
+            }
+            Op::Publish(fd, path) => self.entering(path, Some(self.slot(process, *fd))),
+            Op::Link(from, to) => {
+                let foot = none.read(self.name(from));
+                match self.existing(from) {
+                    Some(slot) => {
+                        let entering = self.entering(to, Some(slot));
+                        Foot { reads: foot.reads | entering.reads, writes: entering.writes }
+                    }
+                    None => foot,
+                }
+            }
+            Op::Unlink(path) => match self.existing(path) {
+                Some(slot) => {
+                    let foot =
+                        none.write(self.name(path)).write(self.listing(path)).read(bit(&Resource::Check));
+                    self.dirtying(self.unlinking(foot, slot))
+                }
+                None => none.read(self.name(path)),
+            },
+            Op::List(path, _) => {
+                self.existing(path).map_or(none, |slot| none.read(bit(&Resource::Listing(slot))))
+            }
+            Op::TryFlock(fd, mode) => {
+                none.access(self.flock(self.slot(process, *fd)), !self.conflicts(process, *fd, *mode))
+            }
+            Op::Unlock(fd) => match self.file(process, *fd).lock {
+                Some(_) => none.write(self.flock(self.slot(process, *fd))),
+                None => none,
+            },
+            Op::Holders(path) => {
+                let foot = none.read(self.name(path));
+                self.existing(path).map_or(foot, |slot| foot.read(self.flock(slot)))
+            }
+            Op::IsLocal(_) | Op::Id(_) => none,
+            Op::Process(pid) => {
+                let named = (0..self.processes.len()).filter(|other| self.processes[*other].pid == *pid);
+                named.fold(none, |foot, other| foot.read(bit(&Resource::Life(other))))
+            }
+            Op::Now => none.read(self.time()),
+            Op::Watch(_, fd) => none.write(self.events(self.slot(process, *fd))),
+            Op::Wait(waiter, until) => {
+                let watched =
+                    self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.watched);
+                let foot = if until.is_some() { none.read(self.time()) } else { none };
+                let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
+                watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
+            }
+            Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
+            Op::Note(_) => none.write(bit(&Resource::Check)).read(self.time()),
+            Op::Exit => self.ending(process),
+        }
+    }
+
+    /// What the end of a process changes.
+    pub fn ending(&self, process: usize) -> Foot {
+        let mut foot = Foot::default().write(bit(&Resource::Life(process))).write(bit(&Resource::Check));
+        for (fd, file) in self.processes[process].files.iter().enumerate() {
+            if let Some(file) = file {
+                foot = self.closing(foot, process, fd).read(self.events(file.slot));
+            }
+        }
+        foot
+    }
+
+    /// What the killing of a process changes.
+    pub fn killing(&self, process: usize) -> Foot {
+        self.ending(process).write(bit(&Resource::Crashes))
+    }
+
+    /// What a call that meets a fault changes.
+    pub fn failing(&self, process: usize, op: &Op) -> Foot {
+        self.foot(process, op).write(bit(&Resource::Faults))
+    }
+
+    /// Whether no other process can see this call or be seen by it, whatever happens before it: it may run at once.
+    pub fn is_private(&self, process: usize, op: &Op) -> bool {
+        let clock_stands = self.budget.ticks == 0;
+        match op {
+            Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
+            Op::IsLocal(_) | Op::Id(_) | Op::Note(Note::Sometimes(_) | Note::Round(_)) => true,
+            // Entered as early as possible, two holders meet for the longest time.
+            Op::Note(
+                Note::Enter(_)
+                | Note::StillHeld
+                | Note::Leave
+                | Note::Begin
+                | Note::Acked
+                | Note::Refused
+                | Note::Doubtful,
+            ) => true,
+            Op::Now => clock_stands,
+            Op::Note(_) => false,
+            Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
+            Op::StatFile(fd) | Op::SetMode(fd, _) | Op::SetOwner(fd, ..) | Op::Attributes(fd) => {
+                self.is_own(process, *fd)
+            }
+            Op::Write(fd, _) | Op::Touch(fd) => clock_stands && !self.fs.durable && self.is_own(process, *fd),
+            Op::Fsync(_) => !self.fs.durable,
+            Op::CloseEvent(fd) => !self.is_watched(self.slot(process, *fd)),
+            Op::Close(fd) => {
+                let file = self.file(process, *fd);
+                file.lock.is_none() && (!self.fs.reuse || self.fs.at(file.slot).links > 0)
+            }
+            Op::Wait(waiter, _) => {
+                let waiter = self.processes[process].waiters[*waiter].as_ref();
+                waiter.is_some_and(|waiter| waiter.watched.is_none()) && self.is_enabled(process, op)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether nobody else has the file open, nor a name to open it by.
+    fn is_own(&self, process: usize, fd: Fd) -> bool {
+        let slot = self.slot(process, fd);
+        let inode = self.fs.at(slot);
+        let opened_here =
+            self.processes[process].files.iter().flatten().filter(|file| file.slot == slot).count();
+        inode.opens == opened_here
+            && (inode.links == 0
+                || (inode.links == 1 && inode.maker == process && self.is_named_scratch(slot)))
+    }
+
+    fn is_named_scratch(&self, slot: Slot) -> bool {
+        self.fs.slots().any(|directory| {
+            self.fs.at(directory).entries.iter().any(|(name, entry)| *entry == slot && is_scratch(name))
+        })
+    }
+
+    fn existing(&self, path: &Path) -> Option<Slot> {
+        self.fs.existing(path).ok()
+    }
+
+    fn slot(&self, process: usize, fd: Fd) -> Slot {
+        self.file(process, fd).slot
+    }
+
+    fn name(&self, path: &Path) -> u128 {
+        match self.fs.place(path) {
+            Ok(place) => bit(&Resource::Name(place.directory, &place.name)),
+            Err(_) => bit(&Resource::Listing(ROOT)),
+        }
+    }
+
+    fn listing(&self, path: &Path) -> u128 {
+        bit(&Resource::Listing(self.fs.place(path).map_or(ROOT, |place| place.directory)))
+    }
+
+    fn data(&self, process: usize, fd: Fd) -> u128 {
+        bit(&Resource::Data(self.fs.at(self.slot(process, fd)).number))
+    }
+
+    fn meta(&self, slot: Slot) -> u128 {
+        bit(&Resource::Meta(self.fs.at(slot).number))
+    }
+
+    fn flock(&self, slot: Slot) -> u128 {
+        bit(&Resource::Flock(self.fs.at(slot).number))
+    }
+
+    fn events(&self, slot: Slot) -> u128 {
+        bit(&Resource::Events(self.fs.at(slot).number))
+    }
+
+    fn opens(&self, slot: Slot) -> u128 {
+        // How many have a file open matters only for when its number is free again.
+        if self.fs.reuse && self.fs.at(slot).links == 0 {
+            bit(&Resource::Opens(self.fs.at(slot).number))
+        } else {
+            0
+        }
+    }
+
+    fn time(&self) -> u128 {
+        bit(&Resource::Time)
+    }
+
+    fn dirtying(&self, foot: Foot) -> Foot {
+        if self.fs.durable { foot.write(bit(&Resource::Disk)) } else { foot }
+    }
+
+    /// A new inode's number.
+    fn numbering(&self, foot: Foot) -> Foot {
+        if self.fs.reuse { foot.access(bit(&Resource::Numbers), self.fs.would_reuse()) } else { foot }
+    }
+
+    fn entering(&self, path: &Path, slot: Option<Slot>) -> Foot {
+        let foot = Foot::default();
+        if self.existing(path).is_some() {
+            return foot.read(self.name(path));
+        }
+        let foot = foot.write(self.name(path)).write(self.listing(path));
+        self.dirtying(match slot {
+            Some(slot) => foot.write(self.meta(slot)).read(self.events(slot)),
+            None => self.numbering(foot).read(self.time()),
+        })
+    }
+
+    fn unlinking(&self, foot: Foot, slot: Slot) -> Foot {
+        let inode = self.fs.at(slot);
+        let foot = foot.write(self.meta(slot)).read(self.events(slot)).read(self.time());
+        match self.fs.reuse && inode.links == 1 {
+            true => foot.write(bit(&Resource::Opens(inode.number))).write(bit(&Resource::Numbers)),
+            false => foot,
+        }
+    }
+
+    fn closing(&self, foot: Foot, process: usize, fd: Fd) -> Foot {
+        let file = self.file(process, fd);
+        let inode = self.fs.at(file.slot);
+        let foot = if file.lock.is_some() { foot.write(self.flock(file.slot)) } else { foot };
+        match (self.fs.reuse, inode.links) {
+            (false, _) => foot,
+            (true, 0) => foot.write(bit(&Resource::Opens(inode.number))).write(bit(&Resource::Numbers)),
+            (true, _) => foot.read(bit(&Resource::Opens(inode.number))),
+        }
+    }
+}
