@@ -84,14 +84,15 @@ impl<H: Host> Gate<H> {
         }
     }
 
-    /// [`Gate::within`] for those who hold the lock: they wait for the guard until `limit`, or for [`PATIENCE`].
+    /// [`Gate::within`] for those who hold the lock: they wait for the guard until `limit`, and at most for [`PATIENCE`].
     pub(super) fn within_bounds<R>(
         &mut self,
         lock: &Lock<H>,
         limit: Option<crate::Moment>,
         step: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        let until = limit.unwrap_or_else(|| lock.host.now() + PATIENCE);
+        let patience = lock.host.now() + PATIENCE;
+        let until = limit.map_or(patience, |limit| limit.min(patience));
         let path = self.path.clone();
         let silent = lock.clone().reporting(None);
         let mut waiting = Waiting::new(&silent, &path, Mode::Exclusive, Patience::from(Wait::Until(until)));
