@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::Lock;
 use super::gate::Gate;
@@ -16,8 +16,18 @@ use super::stale::State;
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Native};
 
-/// What does not stand for itself in a printed handle: what a shell, or a reader of lines, might take apart.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b'\'').add(b'\\').add(b'$').add(b'`');
+/// What does not stand for itself in a printed handle: everything that a shell, or a reader of lines, might take apart.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
 
 /// The first part of a printed handle.
 const PREFIX: &str = "tenure1";
@@ -145,7 +155,8 @@ impl FromStr for Handle {
         let (nonce, path) = parts.ok_or_else(|| NotAHandle(text.to_owned()))?;
         let nonce = Nonce(nonce.to_owned());
         let path: Vec<u8> = percent_decode_str(path).collect();
-        if !nonce.is_well_formed() || path.is_empty() {
+        // No path has a zero byte.
+        if !nonce.is_well_formed() || path.is_empty() || path.contains(&0) {
             return Err(NotAHandle(text.to_owned()));
         }
         Ok(Handle { path: std::ffi::OsString::from_vec(path).into(), nonce, durable: false })
@@ -158,16 +169,22 @@ mod tests {
 
     #[test]
     fn a_handle_is_one_word_and_reads_back() {
-        for path in ["/a/b.lock", "/a b/$c%`d'\n.lock", "r\u{e9}.lock"] {
+        for path in ["/a/b.lock", "/a b/$c%`d'\n.lock", "r\u{e9}.lock", "/a&b;c|d<e>(f)*?[#!{g}~@,=+:.lock"] {
             let handle = Handle::new(Path::new(path), Nonce::new(1, 2), true);
             let word = handle.to_string();
-            assert!(word.is_ascii() && !word.contains([' ', '\n', '\'', '$', '`']), "{word}");
+            let special = |c: char| " \n\"'\\$`&;|<>()*?[]#!{}^".contains(c);
+            assert!(word.is_ascii() && !word.contains(special), "{word}");
             let read: Handle = format!("{word}\n").parse().unwrap();
             assert_eq!((read.path(), &read.nonce), (Path::new(path), &handle.nonce));
         }
-        for text in
-            ["", "tenure1:", "tenure1:12:/a", "tenure1:0123456789abcdef0123456789abcdef:", "/a/b.lock"]
-        {
+        for text in [
+            "",
+            "tenure1:",
+            "tenure1:12:/a",
+            "tenure1:0123456789abcdef0123456789abcdef:",
+            "tenure1:0123456789abcdef0123456789abcdef:/a%00",
+            "/a/b.lock",
+        ] {
             assert!(text.parse::<Handle>().is_err(), "{text}");
         }
     }
