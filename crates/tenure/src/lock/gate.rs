@@ -77,11 +77,12 @@ impl<H: Host> Gate<H> {
         let done = step();
         let unlocked = lock.host.unlock(&self.file);
         // An unlock wakes nobody; the close of any descriptor does. Best effort: the backstop of those who wait is left.
-        drop(lock.host.open(&self.path, Open::Read));
-        match (done, unlocked) {
-            (Ok(_), Err(errno)) => Err(Error::host("unlock the guard", &self.path, errno)),
-            (done, _) => done,
+        if let (Err(_), Ok(file)) = (unlocked, lock.host.open(&self.path, Open::Read)) {
+            // What was done stays done, so no failure is reported: a lock just taken would be held by nobody who knows.
+            // The close of the old descriptor gives the guard free.
+            self.file = file;
         }
+        done
     }
 
     /// [`Gate::within`] for those who hold the lock: they wait for the guard until `limit`, and at most for [`PATIENCE`].
