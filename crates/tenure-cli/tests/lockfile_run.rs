@@ -351,6 +351,7 @@ fn what_is_used_wrongly_is_explained() {
         ),
         (run_on(&[], "folder"), 73, "Is a directory"),
         (run_on(&[], "link"), 73, "symbolic link"),
+        (run_on(&[], "a.lock/"), 73, "cannot link the lock file into place: No such file or directory"),
         (run_on(&["--try"], "text"), 75, "another program wrote the file"),
         (words(&["break"]), 64, "<PATH>"),
         (words(&["break", "--yes", "folder"]), 65, "is no lock of the lockfile kind"),
