@@ -84,7 +84,7 @@ impl Handle {
     ///
     /// As for [`Handle::renew`].
     pub fn renew_on<H: Host>(&self, host: H) -> Result<()> {
-        self.act(host, |lock, seen| {
+        self.act(host, Ignorance::Fails, |lock, seen| {
             let touched = lock.host.touch(&seen.file);
             touched.map_err(|errno| Error::host("renew the lock", &self.path, errno))
         })
@@ -96,14 +96,21 @@ impl Handle {
     ///
     /// As for [`Handle::renew`].
     pub fn release_on<H: Host>(&self, host: H) -> Result<()> {
-        self.act(host, |lock, _| match lock.host.unlink(&self.path) {
+        // A full disk has no room for the file that tells the time; and a lock that is over but that nobody took may be given
+        // up as well as one that is not.
+        self.act(host, Ignorance::Passes, |lock, _| match lock.host.unlink(&self.path) {
             Err(Errno::NOENT) => Ok(()),
             unlinked => unlinked.map_err(|errno| Error::host("remove the lock file", &self.path, errno)),
         })
     }
 
     /// Runs `step` under the guard if the lock file carries this handle's nonce and its lifetime is not over.
-    fn act<H: Host>(&self, host: H, step: impl FnOnce(&Lock<H>, &Seen<H::File>) -> Result<()>) -> Result<()> {
+    fn act<H: Host>(
+        &self,
+        host: H,
+        ignorance: Ignorance,
+        step: impl FnOnce(&Lock<H>, &Seen<H::File>) -> Result<()>,
+    ) -> Result<()> {
         let lock = Lock::lockfile_on(host, &self.path);
         let lost = |reason| Err(Error::lost(&self.path, reason));
         // A lock that is gone has no use for a guard.
@@ -116,9 +123,13 @@ impl Handle {
                 return lost(LossReason::Taken);
             };
             if record.lifetime.is_some() {
-                let now = server_time(&lock.host, &self.path)
-                    .map_err(|errno| Error::host("ask the file server for its time", &self.path, errno))?;
-                let verdict = judge_seen(&lock.host, &lock.host.identity(), &seen, Some(now));
+                let now = match (server_time(&lock.host, &self.path), ignorance) {
+                    (Err(errno), Ignorance::Fails) => {
+                        return Err(Error::host("ask the file server for its time", &self.path, errno));
+                    }
+                    (now, _) => now.ok(),
+                };
+                let verdict = judge_seen(&lock.host, &lock.host.identity(), &seen, now);
                 if verdict.state == State::Expired {
                     return lost(LossReason::Expired);
                 }
@@ -126,6 +137,13 @@ impl Handle {
             step(&lock, &seen)
         })
     }
+}
+
+/// What comes of a lifetime of which nobody can say whether it is over.
+#[derive(Clone, Copy)]
+enum Ignorance {
+    Fails,
+    Passes,
 }
 
 impl fmt::Display for Handle {
