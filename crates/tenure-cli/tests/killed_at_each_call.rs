@@ -285,7 +285,7 @@ fn sweep_lock(found: Found, arguments: &[&str], check: impl Fn(&Path, &Ended, Op
             assert_next_comer_gets_in(path, &context);
             !killed
         };
-        assert!((1..=CALLS_MAX).any(|nth| is_over(nth)), "more than {CALLS_MAX} calls of {call}");
+        assert!((1..=CALLS_MAX).any(&mut is_over), "more than {CALLS_MAX} calls of {call}");
     }
     println!("{found:?}, {arguments:?}: left behind {left:?}");
     Some(left)
