@@ -185,7 +185,6 @@ fn a_lock_file_is_given_up_where_nothing_can_be_made() {
     assert_eq!(released.code(), Some(0), "{released:?}");
     assert!(!path.join("a.lock").exists() && !path.join("handle.lock").exists());
     assert_eq!(litter(path), [""; 0]);
-    small.unmount();
 }
 
 #[test]

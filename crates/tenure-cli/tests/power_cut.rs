@@ -12,25 +12,21 @@
 )]
 
 mod common;
+mod disk;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use common::{Mounted, directory, litter, run, skip, tenure};
-use tempfile::TempDir;
+use common::{litter, skip, tenure};
+use disk::{Disk, Random};
 use tenure::{Document, Durability, Reached, Wait};
 
 const CYCLES: usize = 100;
 
 /// A cycle of the control loses nearly always something.
 const CONTROL_CYCLES: usize = 10;
-
-/// Each starts dozens of processes.
-const LOCK_CYCLES: usize = 40;
 
 const WRITERS: [&str; 3] = ["ada", "ben", "cleo"];
 
@@ -39,80 +35,6 @@ type Counters = BTreeMap<String, u64>;
 
 /// What a document must hold: for each writer the last count that was acknowledged and the last one tried.
 type Bounds = BTreeMap<PathBuf, BTreeMap<String, (u64, u64)>>;
-
-/// An ext4 file system in a file, and where it is mounted.
-struct Disk {
-    mounted: Option<Mounted>,
-    // Dropped, and so deleted, after the unmount.
-    files: TempDir,
-}
-
-impl Disk {
-    fn new() -> Result<Disk, String> {
-        let files = directory();
-        let image = files.path().join("image");
-        File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        // Not every user's PATH leads there.
-        let mut mkfs = Command::new("mkfs.ext4");
-        let made = run(mkfs.arg("-q").arg(&image).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
-        assert!(made.status.success(), "{}", made.stderr);
-        std::fs::create_dir(files.path().join("root")).unwrap();
-        let mut disk = Disk { mounted: None, files };
-        disk.mount()?;
-        Ok(disk)
-    }
-
-    fn root(&self) -> PathBuf {
-        self.files.path().join("root")
-    }
-
-    fn mount(&mut self) -> Result<(), String> {
-        let options = ["-t".as_ref(), "ext4".as_ref(), "-o".as_ref(), "loop".as_ref()];
-        let image = self.files.path().join("image");
-        let mounted = Mounted::new(options.into_iter().chain([image.as_os_str()]), &self.root())?;
-        self.mounted = Some(mounted);
-        Ok(())
-    }
-
-    /// From here on nothing reaches the disk.
-    fn cut(&self) {
-        shut_down(&File::open(self.root()).unwrap()).unwrap();
-    }
-
-    /// Replays the journal, as the next boot does.
-    fn reboot(&mut self) {
-        self.mounted.take().unwrap().unmount();
-        self.mount().unwrap();
-    }
-}
-
-#[expect(unsafe_code, reason = "rustix has no wrapper for this ioctl")]
-fn shut_down(root: &File) -> rustix::io::Result<()> {
-    const SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
-    const NO_LOG_FLUSH: u32 = 2;
-    // SAFETY: EXT4_IOC_SHUTDOWN reads one u32 through the pointer and writes nothing.
-    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH)) }
-}
-
-/// Random numbers that a seed repeats (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let given = std::env::var("TENURE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
-        let seed = given.unwrap_or_else(clock);
-        println!("TENURE_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 /// Counts up in the writer's own document and in the shared one until the power is gone.
 fn write(root: &Path, writer: &str, durability: Durability, bounds: &Bounds, done: &AtomicU64) -> Bounds {
@@ -258,90 +180,4 @@ fn what_needs_no_change_survives_a_power_loss() {
     disk.cut();
     disk.reboot();
     assert_eq!(document.read::<Counters>().unwrap(), count);
-}
-
-/// What was done until the power was cut.
-#[derive(Default)]
-struct Locks {
-    /// Those that were printed.
-    handles: Vec<String>,
-    /// Acquisitions and releases by `tenure run`.
-    rounds: u32,
-    /// Files that were written without a sync, with their content: the control.
-    unsynced: Vec<(PathBuf, String)>,
-}
-
-/// Acquires one lock after the other for a handle, and one in turns for a command, until the power is cut.
-fn lock_until_cut(disk: &Disk, cycle: usize, later: Duration) -> Locks {
-    let root = disk.root();
-    let runs = || {
-        let arguments = ["run", "--kind", "lockfile", "--wait", "10s", "turns.lock", "--", "true"];
-        (0..).find(|_| tenure(&root, arguments).code() != Some(0)).unwrap()
-    };
-    std::thread::scope(|scope| {
-        let takers = [scope.spawn(runs), scope.spawn(runs)];
-        let keeper = scope.spawn(|| {
-            let mut locks = Locks::default();
-            for n in 0.. {
-                let (path, text) = (root.join(format!("{cycle}-{n}.unsynced")), format!("{cycle} {n}"));
-                if std::fs::write(&path, &text).is_ok() {
-                    locks.unsynced.push((path, text));
-                }
-                let ended = tenure(&root, ["lock", "acquire", &format!("{cycle}-{n}.lock")]);
-                // A warning on standard error says that the sync of the directory failed.
-                if ended.code() != Some(0) || !ended.stderr.is_empty() {
-                    break;
-                }
-                locks.handles.push(ended.stdout.trim().to_owned());
-            }
-            locks
-        });
-        std::thread::sleep(later);
-        disk.cut();
-        let rounds = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
-        Locks { rounds, ..keeper.join().unwrap() }
-    })
-}
-
-#[test]
-fn a_lock_file_is_whole_or_gone_after_a_power_loss() {
-    let mut random = Random::new();
-    let mut disk = match Disk::new() {
-        Ok(disk) => disk,
-        Err(reason) => return skip("power_cut_lock_files", &reason),
-    };
-    let (mut handles, mut rounds, mut dead, mut lost) = (0, 0, 0, 0);
-    for cycle in 0..LOCK_CYCLES {
-        let later = Duration::from_micros(random.below(100_000));
-        let locks = lock_until_cut(&disk, cycle, later);
-        disk.reboot();
-        let root = disk.root();
-        for handle in &locks.handles {
-            let renewed = tenure(&root, ["lock", "renew", handle]);
-            assert_eq!(
-                renewed.code(),
-                Some(0),
-                "cycle {cycle}, cut after {later:?}: {handle} is lost: {renewed:?}"
-            );
-        }
-        let status = tenure(&root, ["status", "turns.lock"]).stdout;
-        assert!(!status.contains("unknown"), "cycle {cycle}, cut after {later:?}: {status}");
-        dead += u32::from(status.contains("(dead: "));
-        let next = ["run", "--kind", "lockfile", "--wait", "5s", "turns.lock", "--", "true"];
-        let next = tenure(&root, next);
-        assert_eq!(next.code(), Some(0), "cycle {cycle}, cut after {later:?}, {status}: {next:?}");
-        let left: Vec<String> = litter(&root).into_iter().filter(|name| name.contains("turns")).collect();
-        assert_eq!(left, [""; 0], "cycle {cycle}, cut after {later:?}");
-        let is_lost =
-            |(path, text): &&(PathBuf, String)| std::fs::read_to_string(path).ok().as_ref() != Some(text);
-        lost += locks.unsynced.iter().filter(is_lost).count();
-        handles += locks.handles.len();
-        rounds += locks.rounds;
-    }
-    println!(
-        "{LOCK_CYCLES} cuts: {handles} handles, none lost; {rounds} rounds, {dead} times a dead owner's file was left; \
-         control: {lost} files lost that were not synced"
-    );
-    assert!(handles > 0 && rounds > 0, "hardly a lock was taken");
-    assert!(lost > 0, "the control lost nothing, so the test proves nothing");
 }
