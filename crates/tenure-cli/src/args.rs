@@ -85,7 +85,8 @@ pub(crate) struct Run {
     /// The exit code if the lock can't be had in time
     #[arg(long, short = 'E', value_name = "N", default_value_t = 75)]
     pub(crate) busy_exit: u8,
-    /// The file (or directory) to lock; created if missing, never deleted
+    /// The file (or directory) to lock; created if missing, never deleted. With --kind lockfile, the file that exists
+    /// while the lock is held
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) lock: PathBuf,
     /// The command and its arguments, after `--`
