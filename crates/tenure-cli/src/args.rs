@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use tenure::{Version, Wait};
+use tenure::{Handle, Version, Wait};
 
 use crate::exit;
+
+/// The shortest lifetime that the library accepts.
+const LIFETIME_MIN: Duration = Duration::from_millis(100);
 
 /// Locks and shared documents for programs that run more than once at a time.
 ///
 /// A lock file is held by one process at a time (or by many readers) and is free again as soon as its holder is
-/// gone, however it ended. A document is a file that is read, changed and written as one step: no change is
-/// lost, no half-written file is ever seen.
+/// gone, however it ended. With `--kind lockfile`, and with `tenure lock`, it is held by being there, for file
+/// systems that several machines share. A document is a file that is read, changed and written as one step: no
+/// change is lost, no half-written file is ever seen.
 #[derive(Debug, Parser)]
 #[command(name = "tenure", version, after_help = exit::HELP, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -27,6 +31,8 @@ pub(crate) enum Command {
     Update(Update),
     Get(Get),
     Status(Status),
+    Lock(Lock),
+    Break(Break),
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -47,9 +53,23 @@ pub(crate) enum Command {
 ///
 /// Excludes, and is excluded by, everything that locks the same file with flock(2): flock(1), Python's filelock,
 /// other tenures.
+///
+/// With --kind lockfile the lock is a file that exists while it is held and names tenure as its owner; LOCK.guard
+/// beside it is never deleted. It works across machines that share a file system, but the command inherits nothing:
+/// if tenure itself is killed by SIGKILL, the file is left naming a dead process and the next comer takes the lock,
+/// while the command may go on. On one machine, take --kind flock, whose command keeps the lock. If the lock is lost
+/// while the command runs (its --lifetime is over, somebody broke it), the command is sent SIGTERM once, and tenure
+/// ends with exit code 79 after it. Without --lifetime such a loss is only seen when the command has ended.
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
+    /// What keeps the lock; everyone who shares a lock chooses the same
+    #[arg(long, value_enum, default_value_t = KindArg::Flock)]
+    pub(crate) kind: KindArg,
+    /// How long the lock lasts without being renewed, which tenure does after each third of it; at least 100ms.
+    /// When it is over, the next comer takes the lock even if its holder lives (only with --kind lockfile)
+    #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
+    pub(crate) lifetime: Option<Duration>,
     /// Hold the lock together with other --shared holders
     #[arg(long, short = 's')]
     pub(crate) shared: bool,
@@ -65,7 +85,8 @@ pub(crate) struct Run {
     /// The exit code if the lock can't be had in time
     #[arg(long, short = 'E', value_name = "N", default_value_t = 75)]
     pub(crate) busy_exit: u8,
-    /// The file (or directory) to lock; created if missing, never deleted
+    /// The file (or directory) to lock; created if missing, never deleted. With --kind lockfile, the file that exists
+    /// while the lock is held
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) lock: PathBuf,
     /// The command and its arguments, after `--`
@@ -78,6 +99,7 @@ Examples:
   tenure run deploy.lock -- ./deploy.sh
   tenure run --try cron.lock -- nightly-job      # exit 75 if it still runs
   tenure run --wait 30s --shared db.lock -- pg_dump app
+  tenure run --kind lockfile --lifetime 1m /mnt/team/build.lock -- make
   tenure run /var/lib/app -- backup /var/lib/app  # a directory is a lock as well";
 
 /// Change a JSON file with a jq expression, as one step that nothing comes between
@@ -166,16 +188,97 @@ pub(crate) struct Expression {
 /// Say who holds a lock
 ///
 /// Looks only: nobody is disturbed. Beside each PATH, PATH.lock is looked at if it exists, which is the lock of
-/// a document. Holders on other machines, or outside this pid namespace, can't be seen.
+/// a document. Holders of an flock on other machines, or outside this pid namespace, can't be seen.
+///
+/// A file with PATH.guard beside it, or that is the record of an owner, is a lock of the lockfile kind, unless
+/// somebody holds it by flock(2). Its owner is shown as the file names it, with a verdict: alive, dead, expired (the
+/// next comer takes the lock from these two) or unknown, and the reason for it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tenure status deploy.lock state.json")]
 pub(crate) struct Status {
     /// Lock files, or documents
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Print an array of objects with path, state, holders and partial
+    /// Print an array of objects with path, state, holders, partial, kind, host, verdict and reason
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Hold a lock of the lockfile kind across processes, by a handle
+///
+/// The lock belongs to whoever has the handle: it outlives the process that acquired it, and a reboot. The handle is one
+/// word, `tenure1:NONCE:PATH`.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true, after_help = LOCK_EXAMPLES)]
+pub(crate) struct Lock {
+    #[command(subcommand)]
+    pub(crate) command: LockCommand,
+}
+
+const LOCK_EXAMPLES: &str = "\
+Examples:
+  handle=$(tenure lock acquire --lifetime 1h /mnt/team/deploy.lock)
+  tenure lock renew \"$handle\"
+  tenure lock release \"$handle\"";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LockCommand {
+    Acquire(Acquire),
+    /// Begin the lifetime of a lock anew (exit 79 if the lock was lost)
+    Renew {
+        /// What `tenure lock acquire` printed
+        handle: Handle,
+    },
+    /// Give a lock up (exit 79 if the lock was lost)
+    Release {
+        /// What `tenure lock acquire` printed
+        handle: Handle,
+    },
+}
+
+/// Acquire a lock and print its handle
+///
+/// Give it a --lifetime unless somebody can break it by hand: a handle that is lost, with the process that was to keep
+/// it, can't release its lock.
+#[derive(Debug, Args)]
+pub(crate) struct Acquire {
+    /// Do not wait: end with exit code 75 if the lock is held
+    #[arg(long = "try", short = 'n', conflicts_with = "wait")]
+    pub(crate) try_once: bool,
+    /// Wait at most this long, e.g. 300ms, 2s, 1m (default: for ever)
+    #[arg(long, short = 'w', value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// How long the lock lasts without `tenure lock renew`; at least 100ms (default: until it is released)
+    #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
+    pub(crate) lifetime: Option<Duration>,
+    /// The lock file, which exists while the lock is held
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+}
+
+/// Take a lock of the lockfile kind away from its owner
+///
+/// Says who that is and whether it is safe, and does it only with --yes: if the owner is at work, another will be let in
+/// beside it. A lock whose owner is dead, or whose lifetime is over, need not be broken: the next comer takes it.
+///
+/// A lock of the flock kind can't be broken: end its holder.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tenure break /mnt/team/build.lock          # says whose it is")]
+pub(crate) struct Break {
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// The lock file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindArg {
+    /// The kernel, by flock(2): gone with its last holder
+    Flock,
+    /// The file itself, by being there
+    Lockfile,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -189,6 +292,16 @@ pub(crate) enum DurabilityArg {
 /// The `Wait` that `--wait` asks for.
 pub(crate) fn wait(limit: Option<Duration>) -> Wait {
     limit.map_or(Wait::Forever, Wait::within)
+}
+
+/// A duration that a lock can be renewed in.
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        lifetime if lifetime < LIFETIME_MIN => {
+            Err("a lifetime of less than 100ms can't be kept up".to_owned())
+        }
+        lifetime => Ok(lifetime),
+    }
 }
 
 /// `300ms`, `2s`, `1.5m`, `1h`.
@@ -230,5 +343,7 @@ mod tests {
         for text in ["", "2", "s", "-1s", "1..2s", "2 s", "1d", "999999999999999999999h"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+        assert!(parse_lifetime("99ms").is_err() && parse_lifetime("0s").is_err());
+        assert_eq!(parse_lifetime("100ms"), Ok(Duration::from_millis(100)));
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Conflict,
     /// The operating system denies the access.
     Permission,
+    /// The lock was lost while it was held: its lifetime ended, or somebody broke it. `sysexits.h` ends before this.
+    Lost,
     /// The command to run was found but can't be executed.
     NotExecutable,
     /// The command to run was not found.
@@ -46,6 +48,7 @@ impl Exit {
             Exit::Busy => 75,
             Exit::Conflict => 76,
             Exit::Permission => 77,
+            Exit::Lost => 79,
             Exit::NotExecutable => 126,
             Exit::NotFound => 127,
             Exit::Code(code) => code,
@@ -78,6 +81,7 @@ impl From<Error> for Failure {
             (error.is_busy() || error.is_cancelled(), Exit::Busy),
             (error.is_corrupt() || error.is_rejected() || error.is_unsupported(), Exit::Data),
             (error.is_missing(), Exit::NoInput),
+            (error.is_lost(), Exit::Lost),
             (error.is_conflict(), Exit::Conflict),
             (error.is_permission(), Exit::Permission),
             (error.is_cannot_create(), Exit::CannotCreate),
@@ -102,5 +106,6 @@ Exit codes:
   75   busy: somebody else holds the lock
   76   conflict: not the version that --if-version names
   77   permission denied
+  79   the lock was lost while it was held: its lifetime ended, or it was broken
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by
        signal n";

@@ -34,6 +34,8 @@ fn run(command: &Command) -> ExitCode {
         Command::Update(args) => cmd::update::update(args),
         Command::Get(args) => cmd::get::get(args),
         Command::Status(args) => cmd::status::status(args),
+        Command::Lock(args) => cmd::lock::lock(&args.command),
+        Command::Break(args) => cmd::break_lock::break_lock(args),
         Command::Completions { shell } => cmd::manual::completions(*shell),
         Command::Man { directory } => cmd::manual::man(directory.as_deref()),
     };

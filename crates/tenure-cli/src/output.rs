@@ -14,13 +14,24 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(200);
 
 /// Prints data. A reader that has gone away (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Io, format!("cannot write to standard output: {error}")))
-        }
+    match write(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(()),
     }
+}
+
+/// Prints what somebody must get.
+pub(crate) fn deliver(text: &str) -> Result<(), Failure> {
+    write(text).map_err(|error| unwritten(&error))
+}
+
+fn write(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+}
+
+fn unwritten(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("cannot write to standard output: {error}"))
 }
 
 /// Says something to the person.

@@ -3,6 +3,9 @@
 //!
 //! Nothing that others see changes between two system calls, so killing an update as it enters each of its
 //! calls, one after the other, is killing it at every moment.
+//!
+//! The same for locks of the lockfile kind: whoever is killed while it acquires, steals or releases one leaves a file that
+//! the next comer takes at once, or none, and the next comer clears away the rest.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -13,7 +16,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -24,16 +27,24 @@ use common::{Ended, TENURE, directory, litter, names, run, skip, tenure};
 /// No call is made more often than this; most of the calls are the dynamic linker's.
 const CALLS_MAX: usize = 100;
 
-/// One `tenure update f.json '.n += 1'` under strace, with the trace in `log`.
-fn traced_update(directory: &Path, log: &Path, options: &[&str]) -> Ended {
+const UPDATE: [&str; 3] = ["update", "f.json", ".n += 1"];
+
+/// One `tenure` under strace, with the trace in `log`.
+fn traced(directory: &Path, log: &Path, options: &[&str], arguments: &[&str]) -> Ended {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o"]).arg(log).args(options);
-    run(command.args([TENURE, "update", "f.json", ".n += 1"]).current_dir(directory))
+    command.args(["-qq", "-o"]).arg(log).args(options);
+    run(command.arg(TENURE).args(arguments).current_dir(directory))
 }
 
-/// The names of the calls that an update makes, or why they can't be had.
-fn calls(directory: &Path, log: &Path) -> Result<BTreeSet<String>, String> {
-    let ended = traced_update(directory, log, &[]);
+/// One `tenure update f.json '.n += 1'` under strace.
+fn traced_update(directory: &Path, log: &Path, options: &[&str]) -> Ended {
+    let options: Vec<&str> = ["-f"].iter().chain(options).copied().collect();
+    traced(directory, log, &options, &UPDATE)
+}
+
+/// The names of the calls that `tenure` makes, or why they can't be had.
+fn calls(directory: &Path, log: &Path, arguments: &[&str]) -> Result<BTreeSet<String>, String> {
+    let ended = traced(directory, log, &["-f"], arguments);
     if ended.stderr.contains("ptrace") {
         return Err(ended.stderr.trim().to_owned());
     }
@@ -125,7 +136,7 @@ fn sweep(before: Before) {
     let (place, logs) = (directory(), directory());
     let log = logs.path().join("trace");
     before.prepare(place.path());
-    let calls = match calls(place.path(), &log) {
+    let calls = match calls(place.path(), &log, &UPDATE) {
         Ok(calls) => calls,
         Err(reason) => return skip("killed_at_each_call", &reason),
     };
@@ -187,4 +198,147 @@ fn a_death_locks_nobody_out() {
             assert_eq!(mode, 0o666, "killed at {call}, the lock is {mode:o}, the document 666: {ended:?}");
         }
     }
+}
+
+/// What a `tenure` that is to be killed finds at the path of the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    DeadOwner,
+    Handle,
+}
+
+/// Puts a directory into the state that `found` says, and returns the handle if there is one.
+fn prepare(directory: &Path, dead: &str, found: Found) -> Option<String> {
+    for name in names(directory) {
+        std::fs::remove_file(directory.join(name)).unwrap();
+    }
+    match found {
+        Found::Nothing => {}
+        Found::DeadOwner => std::fs::write(directory.join("a.lock"), dead).unwrap(),
+        Found::Handle => {
+            let ended = tenure(directory, ["lock", "acquire", "a.lock"]);
+            assert_eq!(ended.code(), Some(0), "{ended:?}");
+            return Some(ended.stdout.trim().to_owned());
+        }
+    }
+    None
+}
+
+/// Whose the lock is, as `tenure status` says: `free` or `missing`, or the owner's verdict.
+fn owner(directory: &Path) -> String {
+    let ended = tenure(directory, ["status", "--json", "a.lock"]);
+    let rows: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let known = |name: &str| rows[0][name].as_str().map(str::to_owned);
+    known("verdict").or_else(|| known("state")).unwrap_or_else(|| panic!("{rows}"))
+}
+
+/// Sees the next comer get in and clear away what is left.
+fn assert_next_comer_gets_in(directory: &Path, context: &str) {
+    let next = tenure(directory, ["run", "--kind", "lockfile", "--wait", "5s", "a.lock", "--", "true"]);
+    assert_eq!((next.code(), next.stderr.as_str()), (Some(0), ""), "after {context}");
+    assert_eq!(names(directory), ["a.lock.guard"], "after {context}");
+}
+
+/// What those who were killed had left: how often each verdict, and temporary files.
+type Left = BTreeMap<String, u32>;
+
+/// Kills `tenure ARGUMENTS [HANDLE]` at each of its calls; what is left is judged by `check`, which leaves the lock to be
+/// taken by the next comer.
+fn sweep_lock(found: Found, arguments: &[&str], check: impl Fn(&Path, &Ended, Option<&str>)) -> Option<Left> {
+    let (place, logs) = (directory(), directory());
+    let (path, log) = (place.path(), logs.path().join("trace"));
+    let script = "cp a.lock dead";
+    let ended = tenure(path, ["run", "--kind", "lockfile", "a.lock", "--", "sh", "-c", script]);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let dead = std::fs::read_to_string(path.join("dead")).unwrap();
+    let with_handle = |handle: &Option<String>| -> Vec<String> {
+        arguments.iter().map(|part| (*part).to_owned()).chain(handle.clone()).collect()
+    };
+    let handle = prepare(path, &dead, found);
+    let words = with_handle(&handle);
+    let calls = match calls(path, &log, &words.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(calls) => calls,
+        Err(reason) => {
+            skip("killed_at_each_call", &reason);
+            return None;
+        }
+    };
+    let mut left = Left::new();
+    for call in &calls {
+        let mut is_over = |nth: usize| {
+            let handle = prepare(path, &dead, found);
+            let words = with_handle(&handle);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let inject = format!("inject={call}:signal=KILL:when={nth}");
+            // Without its threads and its command: they do not act on the lock.
+            let ended = traced(path, &log, &["-e", &format!("trace={call}"), "-e", &inject], &words);
+            let killed = ended.status.signal() == Some(9);
+            let context = format!("{found:?}, killed at {call} {nth}: {ended:?}");
+            if killed {
+                *left.entry(owner(path)).or_default() += 1;
+                *left.entry("litter".to_owned()).or_default() += u32::from(!litter(path).is_empty());
+            } else {
+                assert_eq!(ended.code(), Some(0), "{context}");
+            }
+            check(path, &ended, handle.as_deref());
+            assert_next_comer_gets_in(path, &context);
+            !killed
+        };
+        assert!((1..=CALLS_MAX).any(&mut is_over), "more than {CALLS_MAX} calls of {call}");
+    }
+    println!("{found:?}, {arguments:?}: left behind {left:?}");
+    Some(left)
+}
+
+const RUN: [&str; 6] = ["run", "--kind", "lockfile", "a.lock", "--", "true"];
+
+#[test]
+fn a_lock_file_survives_the_death_of_its_owner() {
+    // Nobody but its owner was there: the owner is dead, or there is no lock.
+    let check = |directory: &Path, ended: &Ended, _: Option<&str>| {
+        let owner = owner(directory);
+        assert!(["dead", "free", "missing"].contains(&owner.as_str()), "{owner}: {ended:?}");
+    };
+    let Some(left) = sweep_lock(Found::Nothing, &RUN, check) else { return };
+    assert!(left["dead"] > 0 && left["free"] > 0 && left["missing"] > 0 && left["litter"] > 0, "{left:?}");
+}
+
+#[test]
+fn a_dead_owners_lock_file_survives_the_death_of_the_thief() {
+    let check = |directory: &Path, ended: &Ended, _: Option<&str>| {
+        let owner = owner(directory);
+        assert!(["dead", "free"].contains(&owner.as_str()), "{owner}: {ended:?}");
+    };
+    let Some(left) = sweep_lock(Found::DeadOwner, &RUN, check) else { return };
+    assert!(left["dead"] > 0 && left["free"] > 0 && left["litter"] > 0, "{left:?}");
+}
+
+/// A handle that was printed has its lock. One that was not is the gap that docs/cli.md tells of: a few calls wide.
+#[test]
+fn a_handle_that_was_printed_has_its_lock() {
+    let check = |directory: &Path, ended: &Ended, _: Option<&str>| {
+        let owner = owner(directory);
+        let printed = ended.stdout.trim();
+        if !printed.is_empty() {
+            assert_eq!(owner, "unknown", "{ended:?}");
+            assert_eq!(tenure(directory, ["lock", "release", printed]).code(), Some(0), "{ended:?}");
+        } else if owner == "unknown" {
+            assert_eq!(tenure(directory, ["break", "--yes", "a.lock"]).code(), Some(0), "{ended:?}");
+        }
+    };
+    let Some(left) = sweep_lock(Found::Nothing, &["lock", "acquire", "a.lock"], check) else { return };
+    assert!(left["dead"] > 0 && left["unknown"] > 0 && left["missing"] > 0, "{left:?}");
+}
+
+#[test]
+fn a_release_by_handle_that_is_killed_can_be_repeated() {
+    let check = |directory: &Path, ended: &Ended, handle: Option<&str>| {
+        let held = owner(directory) == "unknown";
+        assert!(ended.code() != Some(0) || !held, "{ended:?}");
+        let again = tenure(directory, ["lock", "release", handle.unwrap()]);
+        assert_eq!(again.code(), Some(if held { 0 } else { 79 }), "{again:?}");
+    };
+    let Some(left) = sweep_lock(Found::Handle, &["lock", "release"], check) else { return };
+    assert!(left["unknown"] > 0 && left["free"] > 0, "{left:?}");
 }

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use common::{TENURE, directory, names, run, tenure};
 
-const COMMANDS: [&str; 6] = ["run", "update", "get", "status", "completions", "man"];
+const COMMANDS: [&str; 8] = ["run", "update", "get", "status", "lock", "break", "completions", "man"];
 
 /// The lines of `tenure COMMAND --help` that are examples.
 fn examples(command: &str) -> Vec<String> {
@@ -29,7 +29,7 @@ fn examples(command: &str) -> Vec<String> {
 fn help_names_every_command_and_exit_code() {
     let help = tenure(Path::new("."), ["--help"]);
     assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""));
-    for word in COMMANDS.into_iter().chain("64 65 66 70 73 74 75 76 77 126 127 128+n".split(' ')) {
+    for word in COMMANDS.into_iter().chain("64 65 66 70 73 74 75 76 77 79 126 127 128+n".split(' ')) {
         assert!(help.stdout.contains(word), "{word}");
     }
     for command in COMMANDS {

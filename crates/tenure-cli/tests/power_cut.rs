@@ -12,16 +12,15 @@
 )]
 
 mod common;
+mod disk;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use common::{Mounted, directory, litter, run, skip, tenure};
-use tempfile::TempDir;
+use common::{litter, skip, tenure};
+use disk::{Disk, Random};
 use tenure::{Document, Durability, Reached, Wait};
 
 const CYCLES: usize = 100;
@@ -36,80 +35,6 @@ type Counters = BTreeMap<String, u64>;
 
 /// What a document must hold: for each writer the last count that was acknowledged and the last one tried.
 type Bounds = BTreeMap<PathBuf, BTreeMap<String, (u64, u64)>>;
-
-/// An ext4 file system in a file, and where it is mounted.
-struct Disk {
-    mounted: Option<Mounted>,
-    // Dropped, and so deleted, after the unmount.
-    files: TempDir,
-}
-
-impl Disk {
-    fn new() -> Result<Disk, String> {
-        let files = directory();
-        let image = files.path().join("image");
-        File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        // Not every user's PATH leads there.
-        let mut mkfs = Command::new("mkfs.ext4");
-        let made = run(mkfs.arg("-q").arg(&image).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin"));
-        assert!(made.status.success(), "{}", made.stderr);
-        std::fs::create_dir(files.path().join("root")).unwrap();
-        let mut disk = Disk { mounted: None, files };
-        disk.mount()?;
-        Ok(disk)
-    }
-
-    fn root(&self) -> PathBuf {
-        self.files.path().join("root")
-    }
-
-    fn mount(&mut self) -> Result<(), String> {
-        let options = ["-t".as_ref(), "ext4".as_ref(), "-o".as_ref(), "loop".as_ref()];
-        let image = self.files.path().join("image");
-        let mounted = Mounted::new(options.into_iter().chain([image.as_os_str()]), &self.root())?;
-        self.mounted = Some(mounted);
-        Ok(())
-    }
-
-    /// From here on nothing reaches the disk.
-    fn cut(&self) {
-        shut_down(&File::open(self.root()).unwrap()).unwrap();
-    }
-
-    /// Replays the journal, as the next boot does.
-    fn reboot(&mut self) {
-        self.mounted.take().unwrap().unmount();
-        self.mount().unwrap();
-    }
-}
-
-#[expect(unsafe_code, reason = "rustix has no wrapper for this ioctl")]
-fn shut_down(root: &File) -> rustix::io::Result<()> {
-    const SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
-    const NO_LOG_FLUSH: u32 = 2;
-    // SAFETY: EXT4_IOC_SHUTDOWN reads one u32 through the pointer and writes nothing.
-    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH)) }
-}
-
-/// Random numbers that a seed repeats (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let given = std::env::var("TENURE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
-        let seed = given.unwrap_or_else(clock);
-        println!("TENURE_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
 
 /// Counts up in the writer's own document and in the shared one until the power is gone.
 fn write(root: &Path, writer: &str, durability: Durability, bounds: &Bounds, done: &AtomicU64) -> Bounds {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::{Errno, Mode};
-use crate::lock::LossReason;
+use crate::lock::{LossReason, State};
 use crate::owner::{Age, Holders};
 
 /// What the operations of this crate return.
@@ -69,7 +69,13 @@ impl Error {
         } else {
             format!("gave up after waiting {}", Age(waited))
         };
-        let message = format!("is {what} {holders}; {after}. Wait longer, or end the holder");
+        let advice = match holders.list.iter().find_map(|holder| holder.verdict.as_ref()) {
+            Some(verdict) if verdict.state == State::Unknown => {
+                "Wait longer; or, if you know that this owner is gone or has stopped its work, break the lock"
+            }
+            _ => "Wait longer, or end the holder",
+        };
+        let message = format!("is {what} {holders}; {after}. {advice}");
         let mut error = Error::new(Kind::Busy, path, message);
         error.0.holders = Some(holders);
         error.0.waited = waited;

@@ -199,3 +199,37 @@ fn readers_and_short_lifetimes_are_refused() {
     assert!(Lock::flock(&path).acquire(Wait::Never).unwrap().persist().unwrap_err().is_unsupported());
     assert_eq!(names(directory.path()), ["a.lock"]);
 }
+
+/// A record of a process that is dead.
+fn leave_dead_record(path: &Path) {
+    let held = Lock::lockfile(path).acquire(Wait::Never).unwrap();
+    let record = fs::read_to_string(path).unwrap();
+    held.release().unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let (own, dead) = (std::process::id(), child.id());
+    let record = record.replacen(&format!("{own}\n"), &format!("{dead}\n"), 1);
+    fs::write(path, record.replacen(&format!("\"pid\":{own},"), &format!("\"pid\":{dead},"), 1)).unwrap();
+}
+
+/// A steal is made by its rename: whatever fails after that, the thief holds the lock and knows it.
+#[test]
+fn a_guard_that_cannot_be_unlocked_does_not_hide_what_was_done() {
+    let mut unlocks = 0;
+    for calls_before in 0.. {
+        let (_directory, path) = directory();
+        leave_dead_record(&path);
+        let host = Faulty::new(Native, calls_before, Fault::Fail(rustix::io::Errno::IO));
+        let taken = Lock::lockfile_on(host.clone(), &path).acquire(Wait::Never);
+        if !host.met() {
+            break;
+        }
+        if host.calls().get(calls_before) == Some(&"unlock") {
+            unlocks += 1;
+            taken.unwrap().release().unwrap();
+            let next = Lock::lockfile_on(another_process(), &path).acquire(Wait::Never);
+            next.expect("the guard and the lock are free").release().unwrap();
+        }
+    }
+    assert!(unlocks > 0, "no unlock of the guard was met");
+}

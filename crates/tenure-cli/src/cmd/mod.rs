@@ -1,6 +1,9 @@
 //! One file for each command.
 
+pub(crate) mod break_lock;
 pub(crate) mod get;
+mod kind;
+pub(crate) mod lock;
 pub(crate) mod manual;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -5,12 +5,16 @@
 //!    the command has ended too. 4. Pass on every signal but those that the terminal sent to the whole process
 //!    group, which the command has got already. 5. When the command has ended, unlock: also what it left
 //!    running in the background loses the lock then. 6. End as it ended.
+//!
+//! With the lockfile kind the command inherits nothing in step 3: the lock is this process's. If it is lost while the
+//! command runs, the command is told by SIGTERM, once, and whatever it answers, the exit code says so.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Once};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_send_signal};
 use signal_hook::consts::{
@@ -19,9 +23,9 @@ use signal_hook::consts::{
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
-use tenure::{Held, Lock, Wait};
+use tenure::{Held, Lock, Lost, Wait};
 
-use crate::args::{Run, wait};
+use crate::args::{KindArg, Run, wait};
 use crate::exit::{Exit, Failure};
 use crate::output;
 
@@ -29,18 +33,56 @@ use crate::output;
 const PASSED_ON: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH];
 
 pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
-    let held = acquire(args)?;
+    check(args)?;
+    let (loss, losses) = channel();
+    let held = acquire(args, loss)?;
     let signals = catch_signals()?;
+    if let Some(lost) = held.lost() {
+        return Err(Failure::new(Exit::Lost, format!("{lost}. The command was not started")));
+    }
     let mut child = start(args, &held)?;
     // From here on nothing may end this process before the command, or the lock would not outlast it.
-    pass_on(signals, &child);
+    let said = Arc::new(Once::new());
+    if let Some(process) = descriptor(&child).map(Arc::new) {
+        end_on_loss(losses, process.clone(), said.clone());
+        pass_on(signals, process);
+    }
     let status =
         child.wait().map_err(|error| Failure::new(Exit::Io, format!("cannot await the command: {error}")))?;
-    if let Err(error) = held.release() {
-        // The command is done and its code is what the caller asked for; the kernel unlocks at our exit.
-        output::tell(error);
+    match held.release() {
+        Ok(()) => {}
+        Err(error) if error.is_lost() => {
+            // The other thread may be saying so just now: this waits for it.
+            said.call_once(|| output::tell(error));
+            return Ok(Exit::Lost.into());
+        }
+        // The command is done and its code is what the caller asked for; the lock is free when we have ended.
+        Err(error) => output::tell(error),
     }
     Ok(code(status))
+}
+
+/// Refuses options that make no sense together.
+fn check(args: &Run) -> Result<(), Failure> {
+    let lockfile = args.kind == KindArg::Lockfile;
+    let table = [
+        (
+            !lockfile && args.lifetime.is_some(),
+            "--lifetime needs --kind lockfile: a lock of the flock kind lasts exactly as long as its holder",
+        ),
+        (
+            lockfile && args.shared,
+            "--shared needs --kind flock: a lock of the lockfile kind has one holder at a time",
+        ),
+        (
+            lockfile && args.close,
+            "--close says nothing with --kind lockfile: there is no descriptor that the command could inherit",
+        ),
+    ];
+    match table.into_iter().find(|(wrong, _)| *wrong) {
+        Some((_, problem)) => Err(Failure::new(Exit::Usage, problem)),
+        None => Ok(()),
+    }
 }
 
 /// Catches what is passed on, but not what our caller had us ignore (`nohup`): the command inherits that.
@@ -62,8 +104,16 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-fn acquire(args: &Run) -> Result<Held, Failure> {
-    let lock = Lock::flock(&args.lock).on_wait(output::SILENCE, output::tell_waiting);
+fn acquire(args: &Run, loss: Sender<Lost>) -> Result<Held, Failure> {
+    let lock = match args.kind {
+        KindArg::Flock => Lock::flock(&args.lock),
+        // Whoever finds the loss may hold the guard that others wait for, so it only leaves a note: if nobody reads it any
+        // more, we are past the command.
+        KindArg::Lockfile => Lock::lockfile(&args.lock).lifetime(args.lifetime).on_loss(move |lost| {
+            let _too_late = loss.send(lost.clone());
+        }),
+    };
+    let lock = lock.on_wait(output::SILENCE, output::tell_waiting);
     let wait = if args.try_once { Wait::Never } else { wait(args.wait) };
     let acquired = if args.shared { lock.acquire_shared(wait) } else { lock.acquire(wait) };
     acquired.map_err(|error| match error.is_busy() {
@@ -86,7 +136,7 @@ fn start(args: &Run, held: &Held) -> Result<Child, Failure> {
         Failure::new(exit, format!("cannot run {}: {error}", program.display()))
     };
     // dup(2) clears close-on-exec, so the child inherits this copy; ours is closed at the end of this scope.
-    let inherited = match args.close {
+    let inherited = match args.close || args.kind == KindArg::Lockfile {
         true => None,
         false => Some(rustix::io::dup(held.as_fd()).map_err(|errno| fail(errno.into()))?),
     };
@@ -95,15 +145,31 @@ fn start(args: &Run, held: &Held) -> Result<Child, Failure> {
     child
 }
 
-/// Starts the thread that passes signals on for as long as this process lives.
-fn pass_on(mut signals: SignalsInfo<WithOrigin>, child: &Child) {
-    // A descriptor of the process, so that a signal that comes late can't hit a stranger with its number.
-    let process = match rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
-        Ok(process) => process,
-        Err(errno) => {
-            return output::tell(format_args!("signals can't be passed on to the command: {errno}"));
+/// A descriptor of the process, so that a signal that comes late can't hit a stranger with its number.
+fn descriptor(child: &Child) -> Option<OwnedFd> {
+    let opened = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+    opened
+        .inspect_err(|errno| {
+            output::tell(format_args!("signals can't be passed on to the command: {errno}"));
+        })
+        .ok()
+}
+
+/// Starts the thread that ends the command when the lock is lost.
+fn end_on_loss(losses: Receiver<Lost>, process: Arc<OwnedFd>, said: Arc<Once>) {
+    std::thread::spawn(move || {
+        // Nothing comes if the lock is never lost, nor from a lock of the flock kind.
+        let Ok(lost) = losses.recv() else { return };
+        // The signal first: standard error may be a pipe that nobody empties. It fails if the command has ended: then the
+        // release has found the loss, and says so.
+        if pidfd_send_signal(&process, Signal::TERM).is_ok() {
+            said.call_once(|| output::tell(format_args!("{lost}. The command is sent SIGTERM")));
         }
-    };
+    });
+}
+
+/// Starts the thread that passes signals on for as long as this process lives.
+fn pass_on(mut signals: SignalsInfo<WithOrigin>, process: Arc<OwnedFd>) {
     // Fails if the command has just ended, which is what its status will tell.
     let send = move |signal| Signal::from_named_raw(signal).map(|signal| pidfd_send_signal(&process, signal));
     // The terminal may have sent these before the command was there to get them: twice is better than never.

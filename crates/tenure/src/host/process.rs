@@ -35,7 +35,7 @@ pub(super) fn identity() -> Identity {
         boot: line("/proc/sys/kernel/random/boot_id").filter(|id| !id.is_empty()),
         pid_namespace: namespace,
         pid,
-        started: numbers(pid).map(|numbers| numbers.started),
+        started: comparable(pid).and_then(|numbers| numbers.started),
     }
 }
 
@@ -50,10 +50,41 @@ pub(super) fn look(pid: u32) -> Result<Process> {
         Ok(()) | Err(Errno::PERM) => {}
         Err(errno) => return Err(errno),
     }
-    Ok(match numbers(pid) {
+    Ok(match comparable(pid) {
         Some(numbers) if numbers.is_zombie => Process::Gone,
-        numbers => Process::Running { started: numbers.map(|numbers| numbers.started) },
+        numbers => Process::Running { started: numbers.and_then(|numbers| numbers.started) },
     })
+}
+
+/// What /proc says of this pid namespace's process `pid`, if it speaks of that one: a process that was put into a new
+/// namespace and kept the old one's /proc (`unshare --pid --fork`, `nsenter --pid`) would see a stranger.
+fn comparable(pid: u32) -> Option<Comparable> {
+    // proc(5): the process's number in the namespace that /proc was mounted for, then in each one below that.
+    let status = text("/proc/self/status").ok()?;
+    let in_namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    if in_namespaces.split_ascii_whitespace().count() != 1 {
+        return None;
+    }
+    let numbers = numbers(pid)?;
+    let started = Some(numbers.started).filter(|_| counts_from_boot());
+    Some(Comparable { is_zombie: numbers.is_zombie, started })
+}
+
+/// Whether start times count from the machine's boot: a time namespace shifts those that its members read
+/// (time_namespaces(7)), so that the same process seems to be another.
+fn counts_from_boot() -> bool {
+    // The inode number of the first time namespace (linux/nsfs.h: TIME_NS_INIT_INO). Before Linux 5.6 there is no other.
+    const FIRST: u64 = 0xEFFF_FFFA;
+    match rustix::fs::stat("/proc/self/ns/time") {
+        Ok(stat) => stat.st_ino == FIRST,
+        Err(errno) => errno == Errno::NOENT,
+    }
+}
+
+struct Comparable {
+    is_zombie: bool,
+    /// Ticks since boot, if any other process would see the same.
+    started: Option<u64>,
 }
 
 /// The part of /proc/PID/stat that tells processes apart.

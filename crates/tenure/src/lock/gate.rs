@@ -77,21 +77,23 @@ impl<H: Host> Gate<H> {
         let done = step();
         let unlocked = lock.host.unlock(&self.file);
         // An unlock wakes nobody; the close of any descriptor does. Best effort: the backstop of those who wait is left.
-        drop(lock.host.open(&self.path, Open::Read));
-        match (done, unlocked) {
-            (Ok(_), Err(errno)) => Err(Error::host("unlock the guard", &self.path, errno)),
-            (done, _) => done,
+        if let (Err(_), Ok(file)) = (unlocked, lock.host.open(&self.path, Open::Read)) {
+            // What was done stays done, so no failure is reported: a lock just taken would be held by nobody who knows.
+            // The close of the old descriptor gives the guard free.
+            self.file = file;
         }
+        done
     }
 
-    /// [`Gate::within`] for those who hold the lock: they wait for the guard until `limit`, or for [`PATIENCE`].
+    /// [`Gate::within`] for those who hold the lock: they wait for the guard until `limit`, and at most for [`PATIENCE`].
     pub(super) fn within_bounds<R>(
         &mut self,
         lock: &Lock<H>,
         limit: Option<crate::Moment>,
         step: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        let until = limit.unwrap_or_else(|| lock.host.now() + PATIENCE);
+        let patience = lock.host.now() + PATIENCE;
+        let until = limit.map_or(patience, |limit| limit.min(patience));
         let path = self.path.clone();
         let silent = lock.clone().reporting(None);
         let mut waiting = Waiting::new(&silent, &path, Mode::Exclusive, Patience::from(Wait::Until(until)));

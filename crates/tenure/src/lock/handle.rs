@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::Lock;
 use super::gate::Gate;
@@ -16,8 +16,18 @@ use super::stale::State;
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Native};
 
-/// What does not stand for itself in a printed handle: what a shell, or a reader of lines, might take apart.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'"').add(b'\'').add(b'\\').add(b'$').add(b'`');
+/// What does not stand for itself in a printed handle: everything that a shell, or a reader of lines, might take apart.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
 
 /// The first part of a printed handle.
 const PREFIX: &str = "tenure1";
@@ -74,7 +84,7 @@ impl Handle {
     ///
     /// As for [`Handle::renew`].
     pub fn renew_on<H: Host>(&self, host: H) -> Result<()> {
-        self.act(host, |lock, seen| {
+        self.act(host, Ignorance::Fails, |lock, seen| {
             let touched = lock.host.touch(&seen.file);
             touched.map_err(|errno| Error::host("renew the lock", &self.path, errno))
         })
@@ -86,14 +96,21 @@ impl Handle {
     ///
     /// As for [`Handle::renew`].
     pub fn release_on<H: Host>(&self, host: H) -> Result<()> {
-        self.act(host, |lock, _| match lock.host.unlink(&self.path) {
+        // A full disk has no room for the file that tells the time; and a lock that is over but that nobody took may be given
+        // up as well as one that is not.
+        self.act(host, Ignorance::Passes, |lock, _| match lock.host.unlink(&self.path) {
             Err(Errno::NOENT) => Ok(()),
             unlinked => unlinked.map_err(|errno| Error::host("remove the lock file", &self.path, errno)),
         })
     }
 
     /// Runs `step` under the guard if the lock file carries this handle's nonce and its lifetime is not over.
-    fn act<H: Host>(&self, host: H, step: impl FnOnce(&Lock<H>, &Seen<H::File>) -> Result<()>) -> Result<()> {
+    fn act<H: Host>(
+        &self,
+        host: H,
+        ignorance: Ignorance,
+        step: impl FnOnce(&Lock<H>, &Seen<H::File>) -> Result<()>,
+    ) -> Result<()> {
         let lock = Lock::lockfile_on(host, &self.path);
         let lost = |reason| Err(Error::lost(&self.path, reason));
         // A lock that is gone has no use for a guard.
@@ -106,9 +123,13 @@ impl Handle {
                 return lost(LossReason::Taken);
             };
             if record.lifetime.is_some() {
-                let now = server_time(&lock.host, &self.path)
-                    .map_err(|errno| Error::host("ask the file server for its time", &self.path, errno))?;
-                let verdict = judge_seen(&lock.host, &lock.host.identity(), &seen, Some(now));
+                let now = match (server_time(&lock.host, &self.path), ignorance) {
+                    (Err(errno), Ignorance::Fails) => {
+                        return Err(Error::host("ask the file server for its time", &self.path, errno));
+                    }
+                    (now, _) => now.ok(),
+                };
+                let verdict = judge_seen(&lock.host, &lock.host.identity(), &seen, now);
                 if verdict.state == State::Expired {
                     return lost(LossReason::Expired);
                 }
@@ -116,6 +137,13 @@ impl Handle {
             step(&lock, &seen)
         })
     }
+}
+
+/// What comes of a lifetime of which nobody can say whether it is over.
+#[derive(Clone, Copy)]
+enum Ignorance {
+    Fails,
+    Passes,
 }
 
 impl fmt::Display for Handle {
@@ -145,7 +173,8 @@ impl FromStr for Handle {
         let (nonce, path) = parts.ok_or_else(|| NotAHandle(text.to_owned()))?;
         let nonce = Nonce(nonce.to_owned());
         let path: Vec<u8> = percent_decode_str(path).collect();
-        if !nonce.is_well_formed() || path.is_empty() {
+        // No path has a zero byte.
+        if !nonce.is_well_formed() || path.is_empty() || path.contains(&0) {
             return Err(NotAHandle(text.to_owned()));
         }
         Ok(Handle { path: std::ffi::OsString::from_vec(path).into(), nonce, durable: false })
@@ -158,16 +187,22 @@ mod tests {
 
     #[test]
     fn a_handle_is_one_word_and_reads_back() {
-        for path in ["/a/b.lock", "/a b/$c%`d'\n.lock", "r\u{e9}.lock"] {
+        for path in ["/a/b.lock", "/a b/$c%`d'\n.lock", "r\u{e9}.lock", "/a&b;c|d<e>(f)*?[#!{g}~@,=+:.lock"] {
             let handle = Handle::new(Path::new(path), Nonce::new(1, 2), true);
             let word = handle.to_string();
-            assert!(word.is_ascii() && !word.contains([' ', '\n', '\'', '$', '`']), "{word}");
+            let special = |c: char| " \n\"'\\$`&;|<>()*?[]#!{}^".contains(c);
+            assert!(word.is_ascii() && !word.contains(special), "{word}");
             let read: Handle = format!("{word}\n").parse().unwrap();
             assert_eq!((read.path(), &read.nonce), (Path::new(path), &handle.nonce));
         }
-        for text in
-            ["", "tenure1:", "tenure1:12:/a", "tenure1:0123456789abcdef0123456789abcdef:", "/a/b.lock"]
-        {
+        for text in [
+            "",
+            "tenure1:",
+            "tenure1:12:/a",
+            "tenure1:0123456789abcdef0123456789abcdef:",
+            "tenure1:0123456789abcdef0123456789abcdef:/a%00",
+            "/a/b.lock",
+        ] {
             assert!(text.parse::<Handle>().is_err(), "{text}");
         }
     }

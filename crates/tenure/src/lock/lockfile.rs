@@ -178,7 +178,8 @@ impl<H: Host> Attempt<'_, H> {
         claim.ready(lock)?;
         match lock.host.link(&claim.path, &lock.path) {
             Ok(()) => return Ok(true),
-            Err(Errno::NOENT) => self.claim = None,
+            // A path that no file can have, such as one that ends in a slash, would be tried for ever.
+            Err(Errno::NOENT) if lock.host.stat(&claim.path).is_err() => self.claim = None,
             Err(Errno::EXIST) => {}
             Err(errno) => {
                 if !self.is_there()? {

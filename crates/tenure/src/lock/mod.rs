@@ -283,6 +283,11 @@ impl<H: Host> Lock<H> {
         }
         gate::Gate::open(self)?.within_bounds(self, None, || {
             let broken = look::holders(&self.host, &self.path)?;
+            if broken.list.is_empty() {
+                // Released meanwhile. A newcomer's link needs no guard: by now the file may be one that nobody asked to
+                // break. One that was seen here stays: whoever removes or replaces it needs the guard.
+                return Ok(None);
+            }
             match self.host.unlink(&self.path) {
                 Err(Errno::NOENT) => Ok(None),
                 Ok(()) => Ok(Some(broken)),
