@@ -53,7 +53,7 @@ pub fn walk(
             outcome.violation = Some(Violation { rule, actions });
             return outcome;
         }
-        if outcome.executions % 256 == 0 {
+        if outcome.executions.is_multiple_of(256) {
             beat(&outcome);
         }
     }

@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
             && let Some((process, op)) =
                 self.ready(world).find(|(process, op)| world.is_private(*process, op))
         {
-            let mut actions = vec![(Action::Step(process), Foot::default())];
+            // It needs no other order than this; but what sleeps and depends on it must wake.
+            let mut actions = vec![(Action::Step(process), world.foot(process, op))];
             self.add_faults(world, process, op, &mut actions);
             return Options::Some { actions, fork: false };
         }

@@ -65,6 +65,11 @@ pub struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// What was found so far.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
     /// The numbers of all states seen, and of all ends.
     pub fn fingerprints(&self) -> (Vec<u64>, Vec<u64>) {
         let sorted = |mut numbers: Vec<u64>| {
@@ -131,7 +136,7 @@ impl<'a> Search<'a> {
                     executions_max = executions_max.min(self.outcome.executions + limits.polish);
                 }
             }
-            if self.outcome.executions % 1024 == 0 {
+            if self.outcome.executions.is_multiple_of(1024) {
                 self.outcome.states = self.seen.len();
                 beat(&self.outcome);
             }

@@ -137,7 +137,7 @@ pub(crate) fn read(ctx: &Ctx) -> Result<u32, String> {
 /// acked <= counted <= acked + in doubt; and after one more update nothing lies about.
 pub(crate) fn judge(ctx: &Ctx) -> Result<(), String> {
     judge_count(ctx)?;
-    document(ctx).update_bytes(Wait::Forever, |bytes| bytes.clear()).map_err(|error| error.to_string())?;
+    document(ctx).update_bytes(Wait::Forever, Vec::clear).map_err(|error| error.to_string())?;
     ctx.expect_names(&["n.json", "n.json.lock"])
 }
 

@@ -159,7 +159,8 @@ pub(super) fn all() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).ticks(2, EXPIRY),
                 Setting::of(2, 1).crashes(1).ticks(1, EXPIRY),
-                Setting::of(2, 1).ticks(3, LIFETIME / 2),
+                Setting::of(2, 1).ticks(2, LIFETIME / 2),
+                Setting::of(2, 1).ticks(3, LIFETIME / 2).long(),
                 Setting::of(3, 1).ticks(1, EXPIRY).long(),
                 Setting::of(2, 2).ticks(2, EXPIRY).long(),
             ],
@@ -253,6 +254,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 2).crashes(1),
                 Setting::of(2, 1).power(Durability::Minimal),
+                Setting::of(2, 2).fault(&[Fault::LostReply]),
                 Setting::of(2, 2).fault(FAULTS).long(),
             ],
             ..base

@@ -80,6 +80,11 @@ impl Check {
         self.inside.iter().any(|(other, until)| *other == process && until.is_none_or(|until| now < until))
     }
 
+    /// Whether the process leaves with its next call.
+    pub fn is_leaving(&self, process: usize) -> bool {
+        self.leaving.contains(&process)
+    }
+
     /// The process makes its next call: if it was about to leave, it leaves now.
     pub fn before_call(&mut self, process: usize) {
         if self.leaving.contains(&process) {

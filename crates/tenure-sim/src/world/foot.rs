@@ -79,8 +79,14 @@ fn bit(resource: &Resource<'_>) -> u128 {
 }
 
 impl World {
-    /// What a call of `process` looks at and changes now.
+    /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
+        let foot = self.foot_of_call(process, op);
+        let leaves = self.check.is_leaving(process) && !self.is_private(process, op);
+        if leaves { foot.write(bit(&Resource::Check)) } else { foot }
+    }
+
+    fn foot_of_call(&self, process: usize, op: &Op) -> Foot {
         let none = Foot::default();
         match op {
             Op::Open(path, Open::Read) | Op::Stat(path) if self.is_stable(path) => none,
@@ -99,7 +105,7 @@ impl World {
             Op::Fsync(_) => self.dirtying(none),
             Op::CloseEvent(fd) => none.read(self.events(self.slot(process, *fd))),
             Op::Close(fd) => self.closing(none, process, *fd),
-            Op::StatFile(fd) => none.read(self.meta(self.slot(process, *fd))),
+            Op::StatFile(fd) | Op::Attributes(fd) => none.read(self.meta(self.slot(process, *fd))),
             Op::Stat(path) => {
                 let foot = none.read(self.name(path));
                 self.existing(path).map_or(foot, |slot| foot.read(self.meta(slot)))
@@ -113,7 +119,6 @@ impl World {
                 let slot = self.slot(process, *fd);
                 none.write(self.meta(slot)).read(self.events(slot)).read(self.time())
             }
-            Op::Attributes(fd) => none.read(self.meta(self.slot(process, *fd))),
             Op::Rename(from, to) => {
                 let Some(slot) = self.existing(from) else { return none.read(self.name(from)) };
                 let foot = none.write(self.name(from)).write(self.name(to)).write(self.listing(to));
@@ -154,7 +159,7 @@ impl World {
                 let foot = none.read(self.name(path));
                 self.existing(path).map_or(foot, |slot| foot.read(self.flock(slot)))
             }
-            Op::IsLocal(_) | Op::Id(_) => none,
+            Op::IsLocal(_) | Op::Id(_) | Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
             Op::Process(pid) => {
                 let named = (0..self.processes.len()).filter(|other| self.processes[*other].pid == *pid);
                 named.fold(none, |foot, other| foot.read(bit(&Resource::Life(other))))
@@ -168,7 +173,6 @@ impl World {
                 let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
                 watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
             }
-            Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
             Op::Note(_) => none.write(bit(&Resource::Check)).read(self.time()),
             Op::Exit => self.ending(process),
         }
@@ -200,19 +204,10 @@ impl World {
         let clock_stands = self.budget.ticks == 0;
         match op {
             Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
-            Op::IsLocal(_) | Op::Id(_) | Op::Note(Note::Sometimes(_) | Note::Round(_)) => true,
-            // Entered as early as possible, two holders meet for the longest time.
-            Op::Note(
-                Note::Enter(_)
-                | Note::StillHeld
-                | Note::Leave
-                | Note::Begin
-                | Note::Acked
-                | Note::Refused
-                | Note::Doubtful,
-            ) => true,
+            Op::IsLocal(_) | Op::Id(_) => true,
+            // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.
+            Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes),
             Op::Now => clock_stands,
-            Op::Note(_) => false,
             Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
             Op::StatFile(fd) | Op::SetMode(fd, _) | Op::SetOwner(fd, ..) | Op::Attributes(fd) => {
                 self.is_own(process, *fd)

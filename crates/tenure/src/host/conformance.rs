@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Errno, FileKind, Host, Mode, Open, Woken};
+use super::{Errno, FileKind, Host, Mode, Open, Process, Woken};
 
 /// A case: what it states, and the code that checks it in an empty directory of its own.
 pub type Case<H> = (&'static str, fn(&H, &Path));
@@ -21,6 +21,9 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("bytes come back as written, and the end is zero", bytes_come_back),
         ("rename replaces in one step and keeps the inode", rename_replaces),
         ("an unnamed file gets its name once, complete", unnamed_is_published),
+        ("a link is a further name, and replaces nothing", links_are_names),
+        ("touch sets the times to the file system's now", touch_tells_the_time),
+        ("a process is recognised, and one that never was is gone", processes_are_recognised),
         ("an unlinked file lives while it is open", unlinked_lives),
         ("list gives the names with the prefix", list_gives_names),
         ("modes are set exactly", modes_are_exact),
@@ -121,6 +124,38 @@ fn unnamed_is_published<H: Host>(host: &H, dir: &Path) {
     assert_eq!((stat.id, stat.size, stat.mode), (host.stat_file(&file).unwrap().id, 5, 0o640));
     let second = host.open(dir, Open::Unnamed).unwrap();
     assert_eq!(host.publish(&second, &path), Err(Errno::EXIST));
+}
+
+fn links_are_names<H: Host>(host: &H, dir: &Path) {
+    let (first, second) = (dir.join("first"), dir.join("second"));
+    let file = create(host, &first);
+    host.link(&first, &second).unwrap();
+    let stat = host.stat(&second).unwrap();
+    assert_eq!((stat.id, stat.links), (host.id(&file).unwrap(), 2));
+    assert_eq!(host.link(&first, &second), Err(Errno::EXIST));
+    assert_eq!(host.link(&dir.join("none"), &dir.join("third")), Err(Errno::NOENT));
+    host.unlink(&first).unwrap();
+    assert_eq!(host.stat_file(&file).unwrap().links, 1);
+}
+
+fn touch_tells_the_time<H: Host>(host: &H, dir: &Path) {
+    let file = create(host, &dir.join("f"));
+    let before = host.stat_file(&file).unwrap().modified_ns;
+    host.wait(&mut host.waiter(), Some(host.now() + SHORT));
+    host.touch(&file).unwrap();
+    let after = host.stat_file(&file).unwrap().modified_ns;
+    assert!(after > before, "{after} after {before}");
+    let reader = open(host, &dir.join("f"));
+    host.touch(&reader).unwrap();
+}
+
+fn processes_are_recognised<H: Host>(host: &H, dir: &Path) {
+    let me = host.identity();
+    assert_eq!(me, host.identity());
+    assert_eq!(host.process(me.pid), Ok(Process::Running { started: me.started }));
+    // More than a pid can be (proc(5), pid_max).
+    assert_eq!(host.process(1 << 30), Ok(Process::Gone));
+    host.is_local(&create(host, &dir.join("f"))).unwrap();
 }
 
 fn unlinked_lives<H: Host>(host: &H, dir: &Path) {

@@ -24,6 +24,25 @@ pub(super) fn gate_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// The guard while it is held: given free also if a step panics, as a caller's hook may.
+struct Locked<'a, H: Host> {
+    host: &'a H,
+    gate: &'a mut Gate<H>,
+}
+
+impl<H: Host> Drop for Locked<'_, H> {
+    fn drop(&mut self) {
+        let unlocked = self.host.unlock(&self.gate.file);
+        // An unlock wakes nobody; the close of any descriptor does. Best effort: the backstop of those who wait is left.
+        let nudge = self.host.open(&self.gate.path, Open::Read);
+        if let (Err(_), Ok(file)) = (unlocked, nudge) {
+            // What was done stays done, so no failure is reported: a lock just taken would be held by nobody who knows.
+            // The close of the old descriptor gives the guard free.
+            self.gate.file = file;
+        }
+    }
+}
+
 pub(super) struct Gate<H: Host> {
     path: PathBuf,
     file: H::File,
@@ -74,14 +93,9 @@ impl<H: Host> Gate<H> {
             waiting.restart()?;
             *self = Gate::open(lock)?;
         }
+        let locked = Locked { host: &lock.host, gate: self };
         let done = step();
-        let unlocked = lock.host.unlock(&self.file);
-        // An unlock wakes nobody; the close of any descriptor does. Best effort: the backstop of those who wait is left.
-        if let (Err(_), Ok(file)) = (unlocked, lock.host.open(&self.path, Open::Read)) {
-            // What was done stays done, so no failure is reported: a lock just taken would be held by nobody who knows.
-            // The close of the old descriptor gives the guard free.
-            self.file = file;
-        }
+        drop(locked);
         done
     }
 

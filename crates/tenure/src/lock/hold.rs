@@ -14,11 +14,15 @@ use std::time::Duration;
 use super::gate::Gate;
 use super::handle::Handle;
 use super::lockfile::Claim;
+use super::open::is_current;
 use super::record::Record;
 use super::{Lock, LossFn};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Open, directory_of};
 use crate::wait::Moment;
+
+/// How often a record is written anew because somebody removes it before it can be put in place.
+const SWEPT_MAX: usize = 16;
 
 /// Why a lock was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,10 +204,20 @@ impl<H: Host> Hold<H> {
                 lifetime: self.lifetime,
                 command: self.lock.host.command(),
             };
-            let mut claim = Claim::write(&self.lock, &record)?;
-            claim.ready(&self.lock)?;
-            claim.replace(&self.lock).map_err(fail)?;
-            Ok(nonce)
+            for _ in 0..SWEPT_MAX {
+                let mut fresh = Claim::write(&self.lock, &record)?;
+                fresh.ready(&self.lock)?;
+                let Err(errno) = fresh.replace(&self.lock) else { return Ok(nonce) };
+                // NFS: it was done, and only the reply was lost.
+                if is_current(&self.lock.host, self.path(), fresh.id)? {
+                    return Ok(nonce);
+                }
+                // A holder of former times, stopped until now, may have swept the file away.
+                if errno != Errno::NOENT {
+                    return Err(fail(errno));
+                }
+            }
+            Err(fail(Errno::NOENT))
         })?;
         self.give_up(&mut files);
         // The lock is the handle's by now, whatever happens; the handle says whether that survives a power loss.

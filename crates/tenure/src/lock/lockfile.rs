@@ -181,6 +181,11 @@ impl<H: Host> Attempt<'_, H> {
             // A path that no file can have, such as one that ends in a slash, would be tried for ever.
             Err(Errno::NOENT) if lock.host.stat(&claim.path).is_err() => self.claim = None,
             Err(Errno::EXIST) => {}
+            Err(Errno::PERM | Errno::NOTSUP | Errno::MLINK) => {
+                let problem = "a lock of the lockfile kind needs a file system with hard links, which this one lacks or \
+                               forbids; put the lock file on another";
+                return Err(Error::unsupported(&lock.path, problem));
+            }
             Err(errno) => {
                 if !self.is_there()? {
                     return Err(Error::host("link the lock file into place", &lock.path, errno));

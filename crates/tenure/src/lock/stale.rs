@@ -112,10 +112,13 @@ pub(super) fn judge(record: &Record, evidence: &Evidence<'_>) -> Verdict {
         (true, true) => {
             Verdict::new(State::Unknown, "its pid counts in another pid namespace, a container perhaps")
         }
-        (true, false) if evidence.local => Verdict::new(State::Dead, "it ran before this machine was booted"),
+        // The name too: a file server's own disk is local to it, and its clients may be copies of one image.
+        (true, false) if evidence.local && owner.host == here.host => {
+            Verdict::new(State::Dead, "it ran before this machine was booted")
+        }
         (true, false) => Verdict::new(
             State::Unknown,
-            "it ran in another boot, on a file system that a machine with the same id may share",
+            "it ran in another boot, perhaps on a machine with a copy of this one's id that shares the file system",
         ),
         (false, _) => Verdict::new(State::Unknown, format!("it runs on another machine, {}", owner.host)),
     }
@@ -195,6 +198,14 @@ mod tests {
             (same(), None, true, None, 0, State::Unknown),
             (earlier(), gone, true, None, 0, State::Dead),
             (earlier(), gone, false, None, 0, State::Unknown),
+            (
+                earlier().map(|owner| Identity { host: "client".into(), ..owner }),
+                gone,
+                true,
+                None,
+                0,
+                State::Unknown,
+            ),
             (twin(), gone, true, None, 0, State::Unknown),
             (container(), gone, true, None, 0, State::Unknown),
             (nameless(), gone, true, None, 0, State::Unknown),
