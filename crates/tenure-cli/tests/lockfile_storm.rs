@@ -31,9 +31,7 @@ const TAKERS: usize = 16;
 /// Set for the takers, which are this test's own program: the directory to work in.
 const TAKER: &str = "TENURE_TEST_TAKER";
 
-fn duration() -> Duration {
-    Duration::from_secs(if std::env::var_os("TENURE_LONG").is_some() { 60 } else { 15 })
-}
+const STORM: Duration = Duration::from_secs(60);
 
 /// `PID START` of a process that lives; `None` for one that is dead, reaped or not.
 fn living(pid: u32) -> Option<String> {
@@ -180,7 +178,7 @@ fn one_holder_at_a_time_whoever_is_killed() {
     let path = directory.path();
     let mut storm = Storm::start(path, "one_holder_at_a_time_whoever_is_killed");
     let (mut scatter, start) = (Scatter(4711), Instant::now());
-    while start.elapsed() < duration() {
+    while start.elapsed() < STORM {
         std::thread::sleep(Duration::from_millis(scatter.below(40)));
         storm.kill(&mut scatter);
         assert_eq!(noted(path, "violated"), 0, "{}", fs::read_to_string(path.join("events")).unwrap());
@@ -192,7 +190,7 @@ fn one_holder_at_a_time_whoever_is_killed() {
     let (held, stolen) = (noted(path, "held"), noted(path, "stolen"));
     println!(
         "{:?}: held {held} times, {kills} kills, {holders_killed} of the holder, {stolen} steals seen by a witness left behind",
-        duration()
+        STORM
     );
     assert_eq!(fs::read_to_string(path.join("errors")).unwrap(), "");
     assert!(stolen > 0 && held > stolen, "no dead holder was robbed, so the test proves nothing");

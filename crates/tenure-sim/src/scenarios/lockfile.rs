@@ -186,7 +186,11 @@ pub(super) fn all() -> Vec<Scenario> {
                 let _held_elsewhere = lock(ctx).force_break().map_err(|error| error.to_string())?;
                 judge(ctx)
             },
-            settings: vec![Setting::of(2, 1).crashes(2), Setting::of(3, 1).crashes(1)],
+            settings: vec![
+                Setting::of(2, 2).crashes(2),
+                Setting::of(3, 1),
+                Setting::of(3, 1).crashes(1).long(),
+            ],
             sometimes: &["gets in"],
             ..base
         },
