@@ -237,7 +237,7 @@ fn break_says_first_what_it_would_do() {
         check(&tenure(path, arguments), 0, &["nobody holds this lock"]);
     }
     let handle = acquire(path, &[]);
-    check(&asked(), 64, &["no process `", "(unknown: ", "if you know that this owner is gone"]);
+    check(&asked(), 64, &["a handle `", "(unknown: ", "if you know that this owner is gone"]);
     check(&tenure(path, ["break", "--yes", "a.lock"]), 0, &["(unknown: held by a handle"]);
     assert_eq!(tenure(path, ["lock", "release", &handle]).code(), Some(79));
 }

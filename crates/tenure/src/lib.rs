@@ -4,7 +4,8 @@
 //!
 //! | you have | take |
 //! |---|---|
-//! | something that only one process (or thread) may do at a time | [`Lock`] |
+//! | something that only one process (or thread) may do at a time | [`Lock::flock`] |
+//! | the same, on a file system that several machines share, or for longer than a process lives | [`Lock::lockfile`] |
 //! | a file that several processes read, change and write | [`Document`] |
 //!
 //! ```
@@ -24,7 +25,8 @@
 //!
 //! # What is promised
 //!
-//! - One exclusive holder of a lock at any time, among threads and processes; nobody holds on after death.
+//! - One exclusive holder of a lock at any time, among threads and processes; nobody holds on after death, and no live
+//!   holder is robbed on a guess.
 //! - An acknowledged change of a document is never lost, an unacknowledged one is there whole or not at all.
 //! - Every wait has the bound its caller chose, burns no processor, and can be told about and cancelled.
 //! - Corrupt content is reported with its place and left alone.

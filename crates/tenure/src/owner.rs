@@ -82,7 +82,8 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doubt = if self.certain { "" } else { " (opened the file, may be gone)" };
         match self.pid {
-            0 => write!(f, "no process")?,
+            0 if self.host.is_some() => write!(f, "a handle")?,
+            0 => write!(f, "an owner without a name")?,
             pid => write!(f, "pid {pid}{doubt}")?,
         }
         match &self.command {

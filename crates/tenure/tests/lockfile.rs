@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use tempfile::TempDir;
-use tenure::host::Native;
 use tenure::host::faulty::{Fault, Faulty};
+use tenure::host::{Errno, Native};
 use tenure::lock::State;
 use tenure::{Handle, Lock, LossReason, Wait};
 
@@ -232,4 +232,26 @@ fn a_guard_that_cannot_be_unlocked_does_not_hide_what_was_done() {
         }
     }
     assert!(unlocks > 0, "no unlock of the guard was met");
+}
+
+#[test]
+fn without_flock_there_is_no_lock_of_this_kind() {
+    let (directory, path) = directory();
+    // The third call is the first flock of a guard that was just created.
+    let host = Faulty::new(Native, 2, Fault::Fail(Errno::NOTSUP));
+    let error = Lock::lockfile_on(host.clone(), &path).acquire(Wait::Never).unwrap_err();
+    assert_eq!(host.calls(), ["open", "open", "flock", "unlink"]);
+    assert!(error.is_unsupported() && error.to_string().contains("flock(2)"), "{error}");
+    assert_eq!(names(directory.path()), [""; 0], "the guard that is of no use is not left behind");
+}
+
+#[test]
+fn a_hook_that_panics_leaves_the_guard_free() {
+    let (_directory, path) = directory();
+    let lock = Lock::lockfile(&path).lifetime(Some(LIFETIME)).on_loss(|_| panic!("a caller's mistake"));
+    let held = lock.acquire(Wait::Never).unwrap();
+    fs::remove_file(&path).unwrap();
+    let renewal = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| held.renew()));
+    assert!(renewal.is_err() && !held.is_held());
+    Lock::lockfile_on(another_process(), &path).acquire(Wait::Never).unwrap().release().unwrap();
 }

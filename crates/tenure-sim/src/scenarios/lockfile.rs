@@ -160,6 +160,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).ticks(2, EXPIRY),
                 Setting::of(2, 1).crashes(1).ticks(1, EXPIRY),
                 Setting::of(2, 1).ticks(2, LIFETIME / 2),
+                Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).ticks(3, LIFETIME / 2).long(),
                 Setting::of(3, 1).ticks(1, EXPIRY).long(),
                 Setting::of(2, 2).ticks(2, EXPIRY).long(),
@@ -176,10 +177,12 @@ pub(super) fn all() -> Vec<Scenario> {
                 another_machine(world);
             },
             body: |ctx| {
-                if let Ok(Some(held)) = lock(ctx).try_acquire() {
-                    ctx.sometimes("gets in");
-                    ctx.hold(held);
-                }
+                ctx.each_round(|| {
+                    if let Ok(Some(held)) = lock(ctx).try_acquire() {
+                        ctx.sometimes("gets in");
+                        ctx.hold(held);
+                    }
+                });
             },
             // A lock of a machine that does not come back has no lifetime: a person must break it.
             judge: |ctx| {
