@@ -189,8 +189,7 @@ fn one_holder_at_a_time_whoever_is_killed() {
     drop(storm);
     let (held, stolen) = (noted(path, "held"), noted(path, "stolen"));
     println!(
-        "{:?}: held {held} times, {kills} kills, {holders_killed} of the holder, {stolen} steals seen by a witness left behind",
-        STORM
+        "{STORM:?}: held {held} times, {kills} kills, {holders_killed} of the holder, {stolen} steals seen by a witness left behind"
     );
     assert_eq!(fs::read_to_string(path.join("errors")).unwrap(), "");
     assert!(stolen > 0 && held > stolen, "no dead holder was robbed, so the test proves nothing");

@@ -1,6 +1,6 @@
 //! Protocols with one mistake each, which was made somewhere. The checker must catch every one of them.
 //!
-//! Each is one small file, run on the same host as the shipped protocols. [`tools`] holds what they have in common.
+//! Each is one small file, run on the same host as the shipped protocols. `tools` holds what they have in common.
 
 mod age_by_local_clock;
 mod age_only;

@@ -31,7 +31,7 @@ impl World {
     ///
     /// # Panics
     ///
-    /// If there are more than [`STATES_MAX`], since then they could not all be tried.
+    /// If there are more than 20,000, since then they could not all be tried.
     pub fn power_states(&self, durability: Durability) -> usize {
         let states = match durability {
             Durability::Minimal => self
