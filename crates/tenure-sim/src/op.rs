@@ -46,6 +46,7 @@ pub enum Op {
     Process(u32),
     Now,
     Watch(WaiterId, Fd),
+    WatchEnd(WaiterId, u32),
     Wait(WaiterId, Option<Moment>),
     /// No call of the system: the scenario tells the checker where it is.
     Note(Note),
@@ -164,7 +165,7 @@ impl Op {
             Op::Link(..) => &[NoSpace, Io, LostReply],
             Op::Rename(..) | Op::Unlink(_) => &[Io, LostReply],
             Op::Wait(..) => &[LostEvent],
-            Op::Watch(..) => &[TooManyFiles],
+            Op::Watch(..) | Op::WatchEnd(..) => &[TooManyFiles],
             Op::Read(..)
             | Op::Fsync(_)
             | Op::StatFile(_)

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use tempfile::TempDir;
 use tenure::host::faulty::{Fault, Faulty};
-use tenure::host::{Errno, Native};
+use tenure::host::{Errno, Host, Native, Open, Woken};
 use tenure::lock::State;
 use tenure::{Handle, Lock, LossReason, Wait};
 
@@ -254,4 +254,20 @@ fn a_hook_that_panics_leaves_the_guard_free() {
     let renewal = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| held.renew()));
     assert!(renewal.is_err() && !held.is_held());
     Lock::lockfile_on(another_process(), &path).acquire(Wait::Never).unwrap().release().unwrap();
+}
+
+#[test]
+fn the_end_of_an_owner_ends_a_wait_once() {
+    let (_directory, path) = directory();
+    fs::write(&path, "").unwrap();
+    let file = Native.open(&path, Open::Read).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut waiter = Native.waiter();
+    assert!(Native.watch(&mut waiter, &file) && Native.watch_end(&mut waiter, child.id()));
+    child.kill().unwrap();
+    // A zombie has ended: it need not be reaped.
+    assert_eq!(Native.wait(&mut waiter, Some(Native.now() + Duration::from_secs(20))), Woken::Changed);
+    assert_eq!(Native.wait(&mut waiter, Some(Native.now() + Duration::from_millis(20))), Woken::TimedOut);
+    child.wait().unwrap();
+    assert!(!Native.watch_end(&mut waiter, child.id()));
 }

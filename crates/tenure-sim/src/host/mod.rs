@@ -312,6 +312,10 @@ impl Host for Sim {
         matches!(self.call(Op::Watch(waiter.number, file.fd)), Ok(Value::Yes(true)))
     }
 
+    fn watch_end(&self, waiter: &mut SimWaiter, pid: u32) -> bool {
+        matches!(self.call(Op::WatchEnd(waiter.number, pid)), Ok(Value::Yes(true)))
+    }
+
     fn wait(&self, waiter: &mut SimWaiter, until: Option<Moment>) -> Woken {
         match self.call(Op::Wait(waiter.number, until)) {
             Ok(Value::Woken(woken)) => woken,

@@ -37,7 +37,7 @@ impl World {
                 self.waiter(process, *waiter).changed = false;
                 Ok(Value::Nothing)
             }
-            (Fault::TooManyFiles, Op::Watch(..)) => Ok(Value::Yes(false)),
+            (Fault::TooManyFiles, Op::Watch(..) | Op::WatchEnd(..)) => Ok(Value::Yes(false)),
             (Fault::LostReply, _) => match self.execute(process, op) {
                 // The repetition is refused because the first request was carried out.
                 Ok(_) => Err(fault.errno(op).expect("a lost reply becomes an error")),
@@ -208,24 +208,22 @@ impl World {
                 Ok(Value::Holders(holders.collect()))
             }
             Op::IsLocal(_) => Ok(Value::Yes(self.local_fs)),
-            Op::Process(pid) => {
-                let Process { machine, namespace } = self.place_of(process);
-                let found = self.processes.iter().find(|other| {
-                    other.pid == *pid
-                        && other.life == Life::Alive
-                        && (other.machine, other.namespace) == (machine, namespace)
-                });
-                Ok(Value::Process(match found {
-                    Some(other) => Seen::Running { started: Some(other.started) },
-                    None => Seen::Gone,
-                }))
-            }
+            Op::Process(pid) => Ok(Value::Process(match self.living(process, *pid) {
+                Some(other) => Seen::Running { started: Some(self.processes[other].started) },
+                None => Seen::Gone,
+            })),
             Op::Now => Ok(Value::Moment(self.now(process))),
             Op::Watch(waiter, fd) => {
                 let slot = self.file(process, *fd).slot;
                 let serial = self.fs.at(slot).serial;
-                self.waiter(process, *waiter).watched = Some((slot, serial));
+                let waiter = self.waiter(process, *waiter);
+                (waiter.watched, waiter.process) = (Some((slot, serial)), None);
                 Ok(Value::Yes(true))
+            }
+            Op::WatchEnd(waiter, pid) => {
+                let found = self.living(process, *pid);
+                self.waiter(process, *waiter).process = found;
+                Ok(Value::Yes(found.is_some()))
             }
             Op::Wait(number, _) => {
                 let waiter = self.waiter(process, *number);
@@ -300,9 +298,13 @@ impl World {
         Ok(Value::Nothing)
     }
 
-    fn place_of(&self, process: usize) -> Process {
-        let process = &self.processes[process];
-        Process { machine: process.machine, namespace: process.namespace }
+    /// The living process that this number means to `process`.
+    fn living(&self, process: usize, pid: u32) -> Option<usize> {
+        let place = |process: &super::Process| (process.machine, process.namespace);
+        let here = place(&self.processes[process]);
+        self.processes
+            .iter()
+            .position(|other| other.pid == pid && other.life == Life::Alive && place(other) == here)
     }
 
     /// Another process that holds the lock by the lock file at this path.
@@ -334,10 +336,4 @@ impl World {
             None => {}
         }
     }
-}
-
-/// Where a pid counts.
-struct Process {
-    machine: usize,
-    namespace: u64,
 }

@@ -160,7 +160,7 @@ impl World {
                 self.existing(path).map_or(foot, |slot| foot.read(self.flock(slot)))
             }
             Op::IsLocal(_) | Op::Id(_) | Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
-            Op::Process(pid) => {
+            Op::Process(pid) | Op::WatchEnd(_, pid) => {
                 let named = (0..self.processes.len()).filter(|other| self.processes[*other].pid == *pid);
                 named.fold(none, |foot, other| foot.read(bit(&Resource::Life(other))))
             }
@@ -170,6 +170,9 @@ impl World {
                 let watched =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.watched);
                 let foot = if until.is_some() { none.read(self.time()) } else { none };
+                let ending =
+                    self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.process);
+                let foot = ending.map_or(foot, |ending| foot.read(bit(&Resource::Life(ending))));
                 let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
                 watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
             }

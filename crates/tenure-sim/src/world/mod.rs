@@ -62,6 +62,8 @@ pub struct Description {
 pub struct Waiter {
     /// The inode watched, and its serial number: the watch ends with the inode.
     pub watched: Option<(Slot, u64)>,
+    /// The process whose end is waited for.
+    pub process: Option<usize>,
     /// A change of it has happened.
     pub changed: bool,
     /// Its waker was called.
@@ -263,6 +265,10 @@ impl World {
             self.fs.at_mut(file.slot).opens -= 1;
             self.fs.forget_unused(file.slot);
         }
+        for waiter in self.processes.iter_mut().flat_map(|other| &mut other.waiters).flatten() {
+            // Told of once.
+            waiter.changed |= waiter.process.take_if(|watched| *watched == process).is_some();
+        }
         self.check.left(process);
         for heir in
             self.processes.iter_mut().filter(|heir| heir.life == Life::NotYet && heir.after == Some(process))
@@ -311,7 +317,7 @@ impl World {
                 process.history.hash(&mut hasher);
                 process.waiters.len().hash(&mut hasher);
                 for waiter in process.waiters.iter().flatten() {
-                    (waiter.changed, waiter.called).hash(&mut hasher);
+                    (waiter.changed, waiter.called, waiter.process).hash(&mut hasher);
                     if let Some((slot, serial)) = waiter.watched
                         && self.fs.is_still(slot, serial)
                     {

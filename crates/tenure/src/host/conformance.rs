@@ -38,6 +38,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("replacing the watched file ends a wait", replacing_wakes),
         ("a change between watch and wait counts", change_before_wait_counts),
         ("a waker called before the wait counts, once", waker_counts),
+        ("the end of a process can be watched", ends_are_watched),
         ("a wait ends at its moment and not before", waits_end),
         ("holders are found and nobody is disturbed", holders_are_found),
         ("random numbers differ and the clock runs forward", random_and_clock),
@@ -326,6 +327,16 @@ fn waker_counts<H: Host>(host: &H, dir: &Path) {
         host.waker(&waiter).wake();
         assert_eq!(host.wait(&mut waiter, None), Woken::Called);
         assert_eq!(host.wait(&mut waiter, Some(host.now() + SHORT)), Woken::TimedOut);
+    }
+}
+
+fn ends_are_watched<H: Host>(host: &H, dir: &Path) {
+    let file = create(host, &dir.join("f"));
+    let mut waiter = host.waiter();
+    if host.watch(&mut waiter, &file) {
+        assert!(!host.watch_end(&mut waiter, 1 << 30), "no such process");
+        assert!(host.watch_end(&mut waiter, host.identity().pid));
+        assert_eq!(host.wait(&mut waiter, Some(host.now() + SHORT)), Woken::TimedOut, "this process goes on");
     }
 }
 

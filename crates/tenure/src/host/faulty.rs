@@ -259,6 +259,10 @@ impl<H: Host> Host for Faulty<H> {
         self.count("watch").is_ok() && self.host.watch(waiter, file)
     }
 
+    fn watch_end(&self, waiter: &mut H::Waiter, pid: u32) -> bool {
+        self.count("pidfd_open").is_ok() && self.host.watch_end(waiter, pid)
+    }
+
     fn wait(&self, waiter: &mut H::Waiter, until: Option<Moment>) -> Woken {
         self.host.wait(waiter, until)
     }

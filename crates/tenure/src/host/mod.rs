@@ -121,7 +121,8 @@ pub enum Mode {
 /// Why [`Host::wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Woken {
-    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted.
+    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted. Or the watched
+    /// process ended.
     Changed,
     /// The waiter's [`Waker`] was called.
     Called,
@@ -300,6 +301,12 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// hair before the kernel has released the closed descriptor's lock. A remote machine's changes are never
     /// reported.
     fn watch(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
+
+    /// Also the end of this process, however it ends and whoever its parent is, ends the waiter's waits, once. For a waiter
+    /// that watches a file.
+    ///
+    /// `false` says that no watch could be had: the process is gone already, or the system can't tell.
+    fn watch_end(&self, waiter: &mut Self::Waiter, pid: u32) -> bool;
 
     /// Sleeps until the watched file changes, the waker is called, or `until` comes; `None` is for ever.
     /// Interrupted sleeps go on. Spurious returns of [`Woken::Changed`] are allowed.

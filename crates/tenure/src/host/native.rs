@@ -356,6 +356,10 @@ impl Host for Native {
         waiter.0.watch(file.as_fd()).is_ok()
     }
 
+    fn watch_end(&self, waiter: &mut NativeWaiter, pid: u32) -> bool {
+        waiter.0.watch_end(pid).is_ok()
+    }
+
     fn wait(&self, waiter: &mut NativeWaiter, until: Option<Moment>) -> Woken {
         waiter.0.wait(until)
     }

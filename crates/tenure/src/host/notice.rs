@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::native::{descriptor_path, locked, shared};
 use super::{Errno, Host, Native, Result, Woken};
@@ -154,6 +155,8 @@ impl Wake for Signal {
 pub(super) struct Parker {
     signal: Arc<Signal>,
     watch: Option<(i32, &'static OwnedFd)>,
+    /// Readable once the process that is watched has ended.
+    process: Option<OwnedFd>,
 }
 
 impl Default for Parker {
@@ -164,7 +167,7 @@ impl Default for Parker {
             thread: std::thread::current(),
             bell: OnceLock::new(),
         };
-        Parker { signal: Arc::new(signal), watch: None }
+        Parker { signal: Arc::new(signal), watch: None, process: None }
     }
 }
 
@@ -187,6 +190,7 @@ impl Parker {
 
     pub(super) fn watch(&mut self, file: BorrowedFd<'_>) -> Result<()> {
         self.unwatch();
+        self.process = None;
         if self.signal.bell.get().is_none() {
             let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             // Only this thread sets its own bell.
@@ -194,6 +198,12 @@ impl Parker {
             fence(Ordering::SeqCst);
         }
         self.watch = Some(locked(&shared().notice).listen(file, &self.signal)?);
+        Ok(())
+    }
+
+    pub(super) fn watch_end(&mut self, pid: u32) -> Result<()> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        self.process = Some(pidfd_open(pid, PidfdFlags::empty())?);
         Ok(())
     }
 
@@ -221,15 +231,16 @@ impl Parker {
 
     /// Sleeps until something may have happened; the caller looks what.
     #[expect(clippy::disallowed_methods, reason = "this is the wait that the lint sends everyone to")]
-    fn sleep(&self, left: Option<Duration>) {
+    fn sleep(&mut self, left: Option<Duration>) {
         let (Some((_, instance)), Some(bell)) = (self.watch, self.signal.bell.get()) else {
             return match left {
                 Some(left) => std::thread::park_timeout(left),
                 None => std::thread::park(),
             };
         };
-        let mut sources =
-            [PollFd::new(instance, PollFlags::IN), PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)];
+        let process = self.process.as_ref().map_or(bell.as_fd(), AsFd::as_fd);
+        let mut sources = [instance.as_fd(), bell.as_fd(), process]
+            .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match rustix::event::poll(&mut sources, timeout.as_ref()) {
             // A signal handler ran: the caller computes the time that is left anew (W6).
@@ -237,13 +248,18 @@ impl Parker {
             // Out of kernel memory: sleep without the watch; the caller's backstop finds the change.
             Err(_) => std::thread::park_timeout(left.unwrap_or(Duration::MAX).min(Duration::from_millis(50))),
         }
-        if sources[0].revents().contains(PollFlags::IN) {
+        let [changed, rung, ended] = sources.map(|source| source.revents().contains(PollFlags::IN));
+        if changed {
             locked(&shared().notice).drain(&self.signal);
         }
-        if sources[1].revents().contains(PollFlags::IN) {
+        if rung {
             let mut count = [0; 8];
             // Empty if the ringing was consumed meanwhile; the flags tell what happened.
             let _consumed_already = rustix::io::read(bell, &mut count);
+        }
+        // It stays readable, so it is told of once.
+        if ended && self.process.take().is_some() {
+            self.signal.changed.store(true, Ordering::Release);
         }
     }
 }

@@ -9,8 +9,8 @@
 //!    - It succeeds: the lock is held. Unlink `T`, and sweep the temporary files of those who died.
 //!    - `EEXIST`, or any error: read `L` again. If it carries the nonce of `T`, the link was made and only its reply was
 //!      lost (L12). `ENOENT`: a holder swept `T`; write another.
-//! 3. If there is an `L`: judge its owner ([`super::stale`]). Alive or unknown: wait for a change of `L`, and look
-//!    at the owner again at least every 250 ms, since a death changes nothing in the directory.
+//! 3. If there is an `L`: judge its owner ([`super::stale`]). Alive or unknown: wait for a change of `L` or the end of
+//!    its owner, if that is a process here, and look at both again at least every 250 ms.
 //! 4. Dead or expired: `flock` the guard; read `L` **again**; only if it still is, byte for byte, the record that was
 //!    judged, and is judged the same again: `rename(T, L)`. Unlock the guard.
 //!
@@ -38,7 +38,7 @@ use super::hold::Hold;
 use super::look::{Seen, judge_seen, look};
 use super::open::is_current;
 use super::record::{Nonce, Record};
-use super::stale::Verdict;
+use super::stale::{Verdict, shares_processes};
 use super::waiting::{Place, Waiting, jittered};
 use super::{Lock, keeper, waiting};
 use crate::error::{Error, Result};
@@ -239,6 +239,14 @@ impl<H: Host> Attempt<'_, H> {
         let lock = self.lock;
         let watched = lock.host.watch(waiting.waiter(), &seen.file);
         let mut pauses = waiting::pauses(watched);
+        let owner = seen.record.as_ref().and_then(|record| record.owner.as_ref());
+        if let Some(owner) = owner.filter(|owner| watched && shares_processes(owner, &self.here))
+            && !lock.host.watch_end(waiting.waiter(), owner.pid)
+            && self.judge(seen)?.is_stale()
+        {
+            // It ended since it was judged.
+            return Ok(());
+        }
         while is_current(&lock.host, &lock.path, seen.id)? {
             let longest = pauses.next().expect("there is always another pause");
             waiting.sleep(Some(jittered(longest, lock.host.random())))?;
