@@ -15,7 +15,7 @@ use tenure_sim::scenario::{Scenario, Setting};
 use tenure_sim::{broken, scenarios};
 
 /// More than any exploration of the tests takes on a slow machine: one that takes longer has failed.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(1200);
 
 /// How many runs more are spent on a shorter trace.
 const POLISH: u64 = 20_000;
