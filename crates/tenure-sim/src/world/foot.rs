@@ -298,7 +298,7 @@ impl World {
 
     /// A new inode's number.
     fn numbering(&self, foot: Foot) -> Foot {
-        if self.fs.reuse { foot.access(bit(&Resource::Numbers), self.fs.would_reuse()) } else { foot }
+        if self.fs.reuse { foot.access(bit(&Resource::Numbers), !self.fs.freed().is_empty()) } else { foot }
     }
 
     fn entering(&self, path: &Path, slot: Option<Slot>) -> Foot {

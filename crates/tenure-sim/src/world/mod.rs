@@ -328,7 +328,7 @@ impl World {
             }
         }
         self.machines.hash(&mut hasher);
-        (self.time, self.budget, &self.check).hash(&mut hasher);
+        (self.time, self.budget, &self.check, self.fs.freed()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -336,7 +336,7 @@ impl World {
     pub fn disk_fingerprint(&self) -> u64 {
         let mut hasher = hasher();
         self.hash_inode(ROOT, &mut Vec::new(), &mut hasher);
-        self.check.hash(&mut hasher);
+        (self.time, &self.check).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -348,18 +348,22 @@ impl World {
         seen.push(slot);
         let inode = self.fs.at(slot);
         (inode.number, inode.kind, inode.mode, inode.owner, inode.links, &inode.data).hash(hasher);
-        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker).hash(hasher);
+        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker, inode.sealed).hash(hasher);
+        // With each list its length: the same names in another grouping are another state.
+        inode.entries.len().hash(hasher);
         for (name, entry) in &inode.entries {
             name.hash(hasher);
             self.hash_inode(*entry, seen, hasher);
         }
         if self.fs.durable {
             (&inode.disk.data, &inode.disk.writes).hash(hasher);
+            (inode.disk.entries.len(), inode.disk.changes.len()).hash(hasher);
             for (name, entry) in &inode.disk.entries {
                 name.hash(hasher);
                 self.hash_inode(*entry, seen, hasher);
             }
             for (_, change) in &inode.disk.changes {
+                change.len().hash(hasher);
                 for (name, entry) in change {
                     (name, entry.is_some()).hash(hasher);
                     if let Some(entry) = entry {
