@@ -233,24 +233,15 @@ impl World {
         })
     }
 
-    /// Tells the watchers of an inode that it changed.
-    pub fn emit(&mut self, slot: Slot) {
-        let watched = Some((slot, self.fs.at(slot).serial));
-        for waiter in self.processes.iter_mut().flat_map(|process| &mut process.waiters).flatten() {
+    /// Tells the watchers of an inode that a process changed it: those on its machine, since no notice crosses the net.
+    pub fn emit(&mut self, process: usize, slot: Slot) {
+        let (watched, machine) = (Some((slot, self.fs.at(slot).serial)), self.processes[process].machine);
+        let here = self.processes.iter_mut().filter(|other| other.machine == machine);
+        for waiter in here.flat_map(|other| &mut other.waiters).flatten() {
             if waiter.watched == watched {
                 waiter.changed = true;
             }
         }
-    }
-
-    /// Whether anyone watches an inode.
-    pub fn is_watched(&self, slot: Slot) -> bool {
-        let watched = Some((slot, self.fs.at(slot).serial));
-        self.processes
-            .iter()
-            .flat_map(|process| &process.waiters)
-            .flatten()
-            .any(|waiter| waiter.watched == watched)
     }
 
     /// Ends a process: the kernel closes what it left open.
@@ -259,7 +250,7 @@ impl World {
         let files = std::mem::take(&mut self.processes[process].files);
         self.processes[process].waiters.clear();
         for file in files.into_iter().flatten() {
-            self.emit(file.slot);
+            self.emit(process, file.slot);
             self.fs.at_mut(file.slot).opens -= 1;
             self.fs.forget_unused(file.slot);
         }
