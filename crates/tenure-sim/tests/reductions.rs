@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tenure::Moment;
 use tenure::host::{Host, Open, Woken};
 use tenure_sim::explore::search::{Limits, Reductions, search};
 use tenure_sim::host::with_world;
@@ -196,6 +197,31 @@ fn whoever_opens_anothers_temporary_file_breaks_a_rule() {
                 ctx.host.write(&file, b"x").unwrap();
             }
             _ => drop(ctx.host.open(Path::new(NAME), Open::Read)),
+        },
+        anything,
+    );
+}
+
+#[test]
+fn whoever_asks_late_and_is_told_yes_breaks_a_rule() {
+    is_found(
+        Setting::of(2, 1).ticks(1, Duration::from_secs(11)),
+        |_| {},
+        |ctx| {
+            let (host, end) = (ctx.host, ctx.host.now() + Duration::from_secs(10));
+            if host.process == 0 {
+                ctx.enter(Some(end));
+                // Wrong: it does not look at the clock.
+                ctx.asks(|| true);
+            } else {
+                let over =
+                    host.now() + Duration::from_secs(1) >= Moment::from_clock(Duration::from_secs(1011));
+                if over {
+                    ctx.enter(None);
+                    host.stat(Path::new("/d")).unwrap();
+                }
+            }
+            ctx.leave();
         },
         anything,
     );

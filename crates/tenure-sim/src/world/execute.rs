@@ -199,7 +199,11 @@ impl World {
                 let robbed = self.robbed_at(process, path);
                 let watched = self.fs.existing(path)?;
                 self.emit(process, watched);
+                let removed = self.fs.at(self.fs.existing(path)?).maker;
                 self.fs.remove(path)?;
+                if self.check.breaker == Some(process) && self.check.lock_file.as_ref() == Some(path) {
+                    self.check.forced = Some(removed);
+                }
                 self.rob(process, robbed);
                 Ok(Value::Nothing)
             }

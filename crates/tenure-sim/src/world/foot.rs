@@ -82,6 +82,11 @@ impl World {
     /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
         let foot = self.foot_of_call(process, op);
+        let foot = match self.check.is_asking(process) {
+            // The answer is judged at once, so nobody may come in unseen between the question's calls and that.
+            true => foot.read(bit(&Resource::Check)).read(self.time()),
+            false => foot,
+        };
         if self.leaves_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
     }
 
@@ -172,6 +177,7 @@ impl World {
                 let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
                 watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
             }
+            Op::Note(Note::Asks) => none.read(bit(&Resource::Check)).read(self.time()),
             Op::Note(_) => none.write(bit(&Resource::Check)).read(self.time()),
             Op::Exit => self.ending(process),
         }
@@ -218,7 +224,7 @@ impl World {
             Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
             Op::IsLocal(_) | Op::Id(_) => true,
             // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.
-            Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes),
+            Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes | Note::Asks),
             Op::Now => clock_stands,
             Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
             // Somebody may sweep it away, which the number of its names shows.
