@@ -61,7 +61,9 @@ pub enum Note {
     Enter(Option<Moment>),
     /// It renewed its lock: now until that moment.
     Extend(Option<Moment>),
-    /// It asked its guard and was told that the lock is still held.
+    /// It is about to ask its guard whether the lock is still held, however long after its last call.
+    Asks,
+    /// It was told that the lock is still held.
     StillHeld,
     /// It goes on in the belief that it holds the lock, however long it was away since it last asked.
     Believes,

@@ -164,6 +164,16 @@ impl Ctx {
         }
     }
 
+    /// Asks whether the lock is still held, however late, and holds the answer against what others believe.
+    pub fn asks(&self, is_held: impl FnOnce() -> bool) -> bool {
+        self.host.note(Note::Asks);
+        let held = is_held();
+        if held {
+            self.host.note(Note::StillHeld);
+        }
+        held
+    }
+
     /// Begins and ends to hold the lock.
     pub fn critical(&self) {
         self.enter(None);

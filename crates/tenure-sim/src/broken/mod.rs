@@ -4,6 +4,7 @@
 
 mod age_by_local_clock;
 mod age_only;
+mod break_unguarded;
 mod check_then_unlink;
 mod create_then_stamp;
 mod directory_not_synced;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Scenario> {
         other_boot_is_dead::scenario(),
         release_unchecked::scenario(),
         check_then_unlink::scenario(),
+        break_unguarded::scenario(),
         lost_link_reply::scenario(),
         renew_outside_guard::scenario(),
         never_told::scenario(),

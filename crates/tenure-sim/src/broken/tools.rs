@@ -8,7 +8,7 @@ pub(super) use tenure::{Lock, Wait};
 pub(super) use crate::op::{Fault, Note};
 pub(super) use crate::scenario::{Ctx, Scenario, Setting, nothing};
 pub(super) use crate::scenarios::document::{FILE, judge_count};
-pub(super) use crate::scenarios::lockfile::{EXPIRY, LIFETIME, LOCK};
+pub(super) use crate::scenarios::lockfile::{EXPIRY, LIFETIME, LOCK, expect_broken};
 pub(super) use crate::world::power::Durability;
 
 use tenure::Moment;

@@ -310,9 +310,23 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 fn break_lock(ctx: &Ctx) {
-    if let Ok(Some(_)) = lock(ctx).force_break() {
+    let broken = lock(ctx).force_break().ok().flatten();
+    if broken.is_some() {
         ctx.sometimes("there is something to break");
     }
+    expect_broken(broken.and_then(|holders| holders.list.first().map(|holder| holder.pid)));
+}
+
+/// What was removed by force must be what the breaker was told of, and no newcomer's.
+pub(crate) fn expect_broken(told: Option<u32>) {
+    with_world(|world| {
+        let removed = world.check.forced.take().map(|maker| world.processes[maker].pid);
+        if told != removed {
+            let rule =
+                format!("told that the lock of pid {told:?} was broken, and it was that of {removed:?}");
+            world.check.break_rule(rule);
+        }
+    });
 }
 
 /// One lock with a lifetime: acquired, renewed, released; with each step's answer checked.
@@ -323,9 +337,7 @@ fn limited(ctx: &Ctx) {
         ctx.sometimes("renewed");
         ctx.host.note(Note::Extend(held.deadline()));
     }
-    if held.is_held() {
-        ctx.host.note(Note::StillHeld);
-    } else {
+    if !ctx.asks(|| held.is_held()) {
         ctx.sometimes("told of the loss");
     }
     ctx.leave();

@@ -21,6 +21,10 @@ pub struct Check {
     pub released: bool,
     /// Processes that leave at their next call.
     leaving: Vec<usize>,
+    /// Processes that are asking whether they still hold the lock.
+    asking: Vec<usize>,
+    /// Who made the lock file that the breaker removed last.
+    pub forced: Option<usize>,
     /// Processes in the middle of a change.
     changing: Vec<usize>,
     /// The first rule that was broken.
@@ -32,7 +36,9 @@ impl Check {
     pub fn note(&mut self, process: usize, note: Note, clock: impl Fn(usize) -> Moment) {
         // A process that was away for longer than its lifetime finds that out by asking.
         let valid = |until: Option<Moment>| until.is_none_or(|until| clock(process) < until);
+        self.asking.retain(|other| *other != process);
         match note {
+            Note::Asks => self.asking.push(process),
             Note::Enter(until) => {
                 let other = self.believer(process, &clock).filter(|_| valid(until));
                 self.inside.push((process, until));
@@ -80,6 +86,11 @@ impl Check {
         self.inside.iter().any(|(other, until)| *other == process && until.is_none_or(|until| now < until))
     }
 
+    /// Whether the process's next call is a part of its question: what others believe decides on the answer.
+    pub fn is_asking(&self, process: usize) -> bool {
+        self.asking.contains(&process)
+    }
+
     /// Whether the process leaves with its next call.
     pub fn is_leaving(&self, process: usize) -> bool {
         self.leaving.contains(&process)
@@ -96,6 +107,7 @@ impl Check {
     /// The process is gone.
     pub fn left(&mut self, process: usize) {
         self.before_call(process);
+        self.asking.retain(|other| *other != process);
         self.inside.retain(|entry| entry.0 != process);
         self.doubtful += u32::from(self.changing.contains(&process));
         self.changing.retain(|other| *other != process);

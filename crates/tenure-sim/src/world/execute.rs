@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tenure::host::{Errno, FileKind, Mode, Open, Process as Seen, Woken};
 
-use super::fs::Slot;
+use super::fs::{Slot, is_scratch};
 use super::{Description, Life, World};
 use crate::op::{Fault, Fd, Note, Op, Reply, Value};
 
@@ -47,17 +47,42 @@ impl World {
         }
     }
 
-    /// Breaks the assumption under which some calls run at once, if a call changes a name that is said to stay.
-    fn keep_stable(&mut self, op: &Op) {
-        let changed = match op {
-            Op::Rename(from, to) => [Some(from), Some(to)],
-            Op::Link(_, path) | Op::Publish(_, path) | Op::Unlink(path) => [Some(path), None],
+    /// Breaks a rule where a call does what the reductions rely on not being done: it changes a file that is said to
+    /// stay, or uses another's temporary file for more than sweeping it.
+    fn keep_contract(&mut self, process: usize, op: &Op) {
+        let (paths, fd) = match op {
+            Op::Rename(from, to) | Op::Link(from, to) => ([Some(from), Some(to)], None),
+            Op::Unlink(path) => ([Some(path), None], None),
+            Op::Publish(fd, path) => ([Some(path), None], Some(fd)),
+            Op::Open(path, _) | Op::Stat(path) | Op::Holders(path) => ([Some(path), None], None),
+            Op::Write(fd, _)
+            | Op::Touch(fd)
+            | Op::SetMode(fd, _)
+            | Op::SetOwner(fd, ..)
+            | Op::SetAttribute(fd, ..)
+            | Op::RemoveAttribute(fd, _) => ([None, None], Some(fd)),
             _ => return,
         };
-        if let Some(path) = changed.into_iter().flatten().find(|path| self.is_stable(path)) {
-            self.check
-                .break_rule(format!("the scenario says that {} stays, but it was changed", path.display()));
-        }
+        let looks = matches!(op, Op::Open(..) | Op::Stat(_) | Op::Holders(_));
+        let fd = fd.map(|fd| self.file(process, *fd).slot);
+        let is_changed = |stable: &&std::path::PathBuf| {
+            !looks
+                && (paths.contains(&Some(*stable)) || (fd.is_some() && fd == self.fs.existing(stable).ok()))
+        };
+        let changed = self.stable.iter().find(is_changed);
+        let is_anothers = |path: &&&std::path::PathBuf| {
+            let scratch = path.file_name().is_some_and(is_scratch);
+            scratch && self.fs.existing(path).is_ok_and(|slot| self.fs.at(slot).maker != process)
+        };
+        let anothers = paths.iter().flatten().find(is_anothers).filter(|_| !matches!(op, Op::Unlink(_)));
+        let rule = match (changed, anothers) {
+            (Some(path), _) => {
+                format!("the scenario says that {} stays, but it was changed", path.display())
+            }
+            (_, Some(path)) => format!("P{process} uses {}, the temporary file of another", path.display()),
+            (None, None) => return,
+        };
+        self.check.break_rule(rule);
     }
 
     /// Whether the scenario says that the name always means the same file.
@@ -67,7 +92,7 @@ impl World {
 
     /// Executes a call.
     pub fn execute(&mut self, process: usize, op: &Op) -> Reply {
-        self.keep_stable(op);
+        self.keep_contract(process, op);
         match op {
             Op::Open(path, how) => self.open(process, path, *how),
             Op::Read(fd, most) => {
@@ -102,7 +127,7 @@ impl World {
             }
             Op::CloseEvent(fd) => {
                 let slot = self.file(process, *fd).slot;
-                self.emit(slot);
+                self.emit(process, slot);
                 Ok(Value::Nothing)
             }
             Op::Close(fd) => {
@@ -146,7 +171,7 @@ impl World {
                 let replaced = self.fs.existing(to).ok();
                 let moved = self.fs.existing(from)?;
                 for touched in [Some(moved), replaced].into_iter().flatten() {
-                    self.emit(touched);
+                    self.emit(process, touched);
                 }
                 self.fs.rename(from, to)?;
                 self.rob(process, robbed);
@@ -156,14 +181,14 @@ impl World {
                 let (slot, place) = (self.file(process, *fd).slot, self.fs.place(path)?);
                 self.fs.enter(&place, slot)?;
                 self.fs.seal(slot, &place.name);
-                self.emit(slot);
+                self.emit(process, slot);
                 Ok(Value::Nothing)
             }
             Op::Link(from, to) => {
                 let (slot, place) = (self.fs.existing(from)?, self.fs.place(to)?);
                 self.fs.enter(&place, slot)?;
                 self.fs.seal(slot, &place.name);
-                self.emit(slot);
+                self.emit(process, slot);
                 Ok(Value::Nothing)
             }
             Op::Touch(fd) => {
@@ -173,8 +198,12 @@ impl World {
             Op::Unlink(path) => {
                 let robbed = self.robbed_at(process, path);
                 let watched = self.fs.existing(path)?;
-                self.emit(watched);
+                self.emit(process, watched);
+                let removed = self.fs.at(self.fs.existing(path)?).maker;
                 self.fs.remove(path)?;
+                if self.check.breaker == Some(process) && self.check.lock_file.as_ref() == Some(path) {
+                    self.check.forced = Some(removed);
+                }
                 self.rob(process, robbed);
                 Ok(Value::Nothing)
             }
@@ -294,7 +323,7 @@ impl World {
         let inode = self.fs.at_mut(slot);
         change(inode);
         inode.changed_ns = now;
-        self.emit(slot);
+        self.emit(process, slot);
         Ok(Value::Nothing)
     }
 

@@ -82,8 +82,12 @@ impl World {
     /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
         let foot = self.foot_of_call(process, op);
-        let leaves = self.check.is_leaving(process) && !self.is_private(process, op);
-        if leaves { foot.write(bit(&Resource::Check)) } else { foot }
+        let foot = match self.check.is_asking(process) {
+            // The answer is judged at once, so nobody may come in unseen between the question's calls and that.
+            true => foot.read(bit(&Resource::Check)).read(self.time()),
+            false => foot,
+        };
+        if self.leaves_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
     }
 
     fn foot_of_call(&self, process: usize, op: &Op) -> Foot {
@@ -96,7 +100,7 @@ impl World {
                     self.existing(path).map_or(foot, |slot| foot.write(self.opens(slot)))
                 }
                 Open::New { .. } => self.entering(path, None),
-                Open::Unnamed => self.numbering(none),
+                Open::Unnamed => self.numbering(none).read(self.time()),
             },
             Op::Read(fd, _) => none.read(self.data(process, *fd)),
             Op::Write(fd, _) => self
@@ -176,6 +180,7 @@ impl World {
                 let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
                 watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
             }
+            Op::Note(Note::Asks) => none.read(bit(&Resource::Check)).read(self.time()),
             Op::Note(_) => none.write(bit(&Resource::Check)).read(self.time()),
             Op::Exit => self.ending(process),
         }
@@ -183,7 +188,11 @@ impl World {
 
     /// What the end of a process changes.
     pub fn ending(&self, process: usize) -> Foot {
-        let mut foot = Foot::default().write(bit(&Resource::Life(process))).write(bit(&Resource::Check));
+        let mut foot = Foot::default().write(bit(&Resource::Check));
+        let heirs = (0..self.processes.len()).filter(|heir| self.processes[*heir].after == Some(process));
+        for changed in heirs.chain([process]) {
+            foot = foot.write(bit(&Resource::Life(changed)));
+        }
         for (fd, file) in self.processes[process].files.iter().enumerate() {
             if let Some(file) = file {
                 foot = self.closing(foot, process, fd).read(self.events(file.slot));
@@ -202,26 +211,33 @@ impl World {
         self.foot(process, op).write(bit(&Resource::Faults))
     }
 
+    /// Whether the process leaves with this call, if it is about to: it does with the first that others could see.
+    pub fn leaves_with(&self, process: usize, op: &Op) -> bool {
+        self.check.is_leaving(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
+    }
+
     /// Whether no other process can see this call or be seen by it, whatever happens before it: it may run at once.
+    ///
+    /// "Whatever happens before it" counts: others may open a file that has a name, watch it and unlink it while the call
+    /// is yet to come.
     pub fn is_private(&self, process: usize, op: &Op) -> bool {
         let clock_stands = self.budget.ticks == 0;
         match op {
+            _ if self.leaves_with(process, op) => false,
             Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
             Op::IsLocal(_) | Op::Id(_) => true,
             // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.
-            Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes),
+            Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes | Note::Asks),
             Op::Now => clock_stands,
             Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
-            Op::StatFile(fd) | Op::SetMode(fd, _) | Op::SetOwner(fd, ..) | Op::Attributes(fd) => {
-                self.is_own(process, *fd)
-            }
+            // Somebody may sweep it away, which the number of its names shows.
+            Op::StatFile(fd) => self.is_own(process, *fd) && self.fs.at(self.slot(process, *fd)).links == 0,
+            Op::Attributes(fd) | Op::CloseEvent(fd) => self.is_own(process, *fd),
+            Op::SetMode(fd, _) | Op::SetOwner(fd, ..) => clock_stands && self.is_own(process, *fd),
             Op::Write(fd, _) | Op::Touch(fd) => clock_stands && !self.fs.durable && self.is_own(process, *fd),
             Op::Fsync(_) => !self.fs.durable,
-            Op::CloseEvent(fd) => !self.is_watched(self.slot(process, *fd)),
-            Op::Close(fd) => {
-                let file = self.file(process, *fd);
-                file.lock.is_none() && (!self.fs.reuse || self.fs.at(file.slot).links > 0)
-            }
+            // The number of a file that is unlinked before this is free with this, and not before.
+            Op::Close(fd) => self.file(process, *fd).lock.is_none() && !self.fs.reuse,
             Op::Wait(waiter, _) => {
                 let waiter = self.processes[process].waiters[*waiter].as_ref();
                 waiter.is_some_and(|waiter| waiter.watched.is_none()) && self.is_enabled(process, op)
@@ -301,7 +317,7 @@ impl World {
 
     /// A new inode's number.
     fn numbering(&self, foot: Foot) -> Foot {
-        if self.fs.reuse { foot.access(bit(&Resource::Numbers), self.fs.would_reuse()) } else { foot }
+        if self.fs.reuse { foot.access(bit(&Resource::Numbers), !self.fs.freed().is_empty()) } else { foot }
     }
 
     fn entering(&self, path: &Path, slot: Option<Slot>) -> Foot {

@@ -14,8 +14,11 @@ pub type Slot = usize;
 /// The device number of the one file system.
 const DEVICE: u64 = 1;
 
-/// As many as a path may lead through, links aside.
+/// The directory that every path starts from.
 pub const ROOT: Slot = 0;
+
+/// More than one process makes in a run, so that no number is given twice while its file is there.
+const NUMBERS: u64 = 10_000;
 
 /// What a directory says: names in order.
 pub type Entries = Vec<(OsString, Slot)>;
@@ -123,16 +126,16 @@ impl Fs {
         self.inodes[slot].as_mut().expect("a slot in use")
     }
 
-    /// Whether a creation would get a number that was another's.
-    pub fn would_reuse(&self) -> bool {
-        !self.freed.is_empty()
+    /// The numbers that were others', in the order of their release: the last is given next.
+    pub fn freed(&self) -> &[u64] {
+        &self.freed
     }
 
     fn create_inode(&mut self, maker: usize, kind: FileKind, mode: u32) -> Slot {
         let number = self.freed.pop().unwrap_or_else(|| {
             self.made.resize(self.made.len().max(maker + 1), 0);
             self.made[maker] += 1;
-            (maker as u64 + 1) * 100 + self.made[maker]
+            (maker as u64 + 1) * NUMBERS + self.made[maker]
         });
         self.serials += 1;
         let inode = Inode {

@@ -235,24 +235,15 @@ impl World {
         })
     }
 
-    /// Tells the watchers of an inode that it changed.
-    pub fn emit(&mut self, slot: Slot) {
-        let watched = Some((slot, self.fs.at(slot).serial));
-        for waiter in self.processes.iter_mut().flat_map(|process| &mut process.waiters).flatten() {
+    /// Tells the watchers of an inode that a process changed it: those on its machine, since no notice crosses the net.
+    pub fn emit(&mut self, process: usize, slot: Slot) {
+        let (watched, machine) = (Some((slot, self.fs.at(slot).serial)), self.processes[process].machine);
+        let here = self.processes.iter_mut().filter(|other| other.machine == machine);
+        for waiter in here.flat_map(|other| &mut other.waiters).flatten() {
             if waiter.watched == watched {
                 waiter.changed = true;
             }
         }
-    }
-
-    /// Whether anyone watches an inode.
-    pub fn is_watched(&self, slot: Slot) -> bool {
-        let watched = Some((slot, self.fs.at(slot).serial));
-        self.processes
-            .iter()
-            .flat_map(|process| &process.waiters)
-            .flatten()
-            .any(|waiter| waiter.watched == watched)
     }
 
     /// Ends a process: the kernel closes what it left open.
@@ -261,7 +252,7 @@ impl World {
         let files = std::mem::take(&mut self.processes[process].files);
         self.processes[process].waiters.clear();
         for file in files.into_iter().flatten() {
-            self.emit(file.slot);
+            self.emit(process, file.slot);
             self.fs.at_mut(file.slot).opens -= 1;
             self.fs.forget_unused(file.slot);
         }
@@ -334,7 +325,7 @@ impl World {
             }
         }
         self.machines.hash(&mut hasher);
-        (self.time, self.budget, &self.check).hash(&mut hasher);
+        (self.time, self.budget, &self.check, self.fs.freed()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -342,7 +333,7 @@ impl World {
     pub fn disk_fingerprint(&self) -> u64 {
         let mut hasher = hasher();
         self.hash_inode(ROOT, &mut Vec::new(), &mut hasher);
-        self.check.hash(&mut hasher);
+        (self.time, &self.check).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -354,18 +345,22 @@ impl World {
         seen.push(slot);
         let inode = self.fs.at(slot);
         (inode.number, inode.kind, inode.mode, inode.owner, inode.links, &inode.data).hash(hasher);
-        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker).hash(hasher);
+        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker, inode.sealed).hash(hasher);
+        // With each list its length: the same names in another grouping are another state.
+        inode.entries.len().hash(hasher);
         for (name, entry) in &inode.entries {
             name.hash(hasher);
             self.hash_inode(*entry, seen, hasher);
         }
         if self.fs.durable {
             (&inode.disk.data, &inode.disk.writes).hash(hasher);
+            (inode.disk.entries.len(), inode.disk.changes.len()).hash(hasher);
             for (name, entry) in &inode.disk.entries {
                 name.hash(hasher);
                 self.hash_inode(*entry, seen, hasher);
             }
             for (_, change) in &inode.disk.changes {
+                change.len().hash(hasher);
                 for (name, entry) in change {
                     (name, entry.is_some()).hash(hasher);
                     if let Some(entry) = entry {
