@@ -241,10 +241,12 @@ pub fn put_file(world: &mut World, name: &str, content: &[u8]) {
     world.fs.seal(slot, &place.name);
 }
 
-/// Puts an empty file there that stays whatever happens, as a lock file of the flock kind does.
+/// Puts an empty file there that stays whatever happens, as a lock file of the flock kind does; nobody waits for others
+/// than such.
 pub fn put_stable(world: &mut World, name: &str) {
     put_file(world, name, b"");
     world.stable.push(Path::new(DIRECTORY).join(name));
+    world.watches_stable_only = true;
 }
 
 /// Setup for scenarios that need none.

@@ -331,7 +331,9 @@ fn compare(seed: u64, runs: u64) -> Result<bool, String> {
             continue;
         };
         let programs: String = programs.iter().map(|program| format!("\n    {program:?}")).collect();
-        return Err(format!("seed {seed}, {setting}, heir {heir}: {reductions:?} differs in {differs}:{programs}"));
+        return Err(format!(
+            "seed {seed}, {setting}, heir {heir}: {reductions:?} differs in {differs}:{programs}"
+        ));
     }
     Ok(true)
 }
@@ -340,14 +342,21 @@ fn compare(seed: u64, runs: u64) -> Result<bool, String> {
 fn compare_all(seeds: std::ops::Range<u64>, runs: u64) -> usize {
     println!("seeds {seeds:?}");
     let mut problems = Vec::new();
-    let compared = seeds.filter(|seed| compare(*seed, runs).unwrap_or_else(|problem| {
-        println!("{problem}");
-        problems.push(problem);
-        true
-    }));
+    let compared = seeds.filter(|seed| {
+        compare(*seed, runs).unwrap_or_else(|problem| {
+            println!("{problem}");
+            problems.push(problem);
+            true
+        })
+    });
     let compared = compared.count();
     problems.sort_by_key(String::len);
-    assert!(problems.is_empty(), "{} programs differ, such as\n{}", problems.len(), problems[..problems.len().min(10)].join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} programs differ, such as\n{}",
+        problems.len(),
+        problems[..problems.len().min(10)].join("\n")
+    );
     compared
 }
 

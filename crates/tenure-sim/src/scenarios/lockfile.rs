@@ -105,7 +105,10 @@ pub(super) fn all() -> Vec<Scenario> {
             name: "lockfile-wait",
             about: "acquire, waiting as long as it takes",
             hazards: "W2 W3 L6",
-            setup: guarded,
+            setup: |world| {
+                guarded(world);
+                world.watches_stable_only = false;
+            },
             body: |ctx| {
                 ctx.each_round(|| {
                     if let Ok(held) = lock(ctx).acquire(Wait::Forever) {

@@ -85,6 +85,11 @@ impl World {
         self.check.break_rule(rule);
     }
 
+    /// Whether a file is one that the scenario says stays.
+    pub fn is_stable_file(&self, slot: Slot) -> bool {
+        self.stable.iter().any(|stable| self.fs.existing(stable) == Ok(slot))
+    }
+
     /// Whether the scenario says that the name always means the same file.
     pub fn is_stable(&self, path: &Path) -> bool {
         self.stable.iter().any(|stable| stable == path)
@@ -245,6 +250,9 @@ impl World {
             Op::Watch(waiter, fd) => {
                 let slot = self.file(process, *fd).slot;
                 let serial = self.fs.at(slot).serial;
+                if self.watches_stable_only && !self.is_stable_file(slot) {
+                    self.check.break_rule(format!("P{process} watches what the scenario says nobody does"));
+                }
                 let waiter = self.waiter(process, *waiter);
                 (waiter.watched, waiter.process) = (Some((slot, serial)), None);
                 Ok(Value::Yes(true))

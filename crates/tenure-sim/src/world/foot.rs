@@ -232,7 +232,11 @@ impl World {
             Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
             // Somebody may sweep it away, which the number of its names shows.
             Op::StatFile(fd) => self.is_own(process, *fd) && self.fs.at(self.slot(process, *fd)).links == 0,
-            Op::Attributes(fd) | Op::CloseEvent(fd) => self.is_own(process, *fd),
+            Op::Attributes(fd) => self.is_own(process, *fd),
+            Op::CloseEvent(fd) => {
+                self.is_own(process, *fd)
+                    || (self.watches_stable_only && !self.is_stable_file(self.slot(process, *fd)))
+            }
             Op::SetMode(fd, _) | Op::SetOwner(fd, ..) => clock_stands && self.is_own(process, *fd),
             Op::Write(fd, _) | Op::Touch(fd) => clock_stands && !self.fs.durable && self.is_own(process, *fd),
             Op::Fsync(_) => !self.fs.durable,

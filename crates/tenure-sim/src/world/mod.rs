@@ -119,6 +119,8 @@ pub struct World {
     pub unnamed: bool,
     /// Names that always mean the same file, so that whoever looks for them need not wait for the others.
     pub stable: Vec<std::path::PathBuf>,
+    /// Whether nobody watches anything but these.
+    pub watches_stable_only: bool,
     /// The computers.
     pub machines: Vec<Machine>,
     /// The processes.
@@ -143,6 +145,7 @@ impl World {
             local_fs: true,
             unnamed: true,
             stable: Vec::new(),
+            watches_stable_only: false,
             machines: vec![machine],
             processes: Vec::new(),
             time: Duration::ZERO,

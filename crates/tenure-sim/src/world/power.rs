@@ -50,6 +50,7 @@ impl World {
     pub fn after_power_loss(&self, durability: Durability, which: usize) -> World {
         let mut after = World::new(self.fs.clone());
         (after.local_fs, after.unnamed, after.stable) = (self.local_fs, self.unnamed, self.stable.clone());
+        after.watches_stable_only = self.watches_stable_only;
         (after.machines, after.time, after.check) = (self.machines.clone(), self.time, self.check.clone());
         for process in &self.processes {
             let copy = after.spawn(process.machine);
