@@ -70,8 +70,10 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(2, 2).crashes(2),
-                Setting::of(3, 1).crashes(2),
-                Setting::of(2, 2).crashes(1).reuse(),
+                Setting::of(3, 1).crashes(1),
+                Setting::of(2, 1).crashes(1).reuse(),
+                Setting::of(2, 2).crashes(1).reuse().long(),
+                Setting::of(3, 1).crashes(2).long(),
                 Setting::of(3, 2).crashes(1).long(),
             ],
             ..base
@@ -162,7 +164,7 @@ pub(super) fn all() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).ticks(2, EXPIRY),
                 Setting::of(2, 1).crashes(1).ticks(1, EXPIRY),
-                Setting::of(2, 1).ticks(2, LIFETIME / 2),
+                Setting::of(2, 1).ticks(2, LIFETIME / 2).long(),
                 Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).ticks(3, LIFETIME / 2).long(),
                 Setting::of(3, 1).ticks(1, EXPIRY).long(),
@@ -194,7 +196,7 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(2, 2).crashes(2),
-                Setting::of(3, 1),
+                Setting::of(3, 1).long(),
                 Setting::of(3, 1).crashes(1).long(),
             ],
             sometimes: &["gets in"],

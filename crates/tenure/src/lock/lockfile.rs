@@ -17,8 +17,8 @@
 //! [`super::hold`] renews, releases and persists under the same guard. So between the second look of 4 and its rename,
 //! `L` can't be released, renewed, broken or stolen, and no link can succeed while it is there.
 //!
-//! Proved by the model checker (`crates/tenure-sim`, every interleaving) for two processes in two rounds and three
-//! processes in one, with up to two deaths; for two processes with one fault at any call, and with every state that a
+//! Proved by the model checker (`crates/tenure-sim`, every interleaving) for two processes in two rounds with up to
+//! two deaths and three processes in one round with up to one; for two processes with one fault at any call, and with every state that a
 //! power loss can leave on the disk; with lifetimes, for two processes and a clock that runs on at any two moments, or one
 //! death; with two machines of one name, for two rounds and two deaths; for persist, handles and force as
 //! `tenure-sim list` says.
