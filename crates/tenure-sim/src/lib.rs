@@ -7,9 +7,21 @@
 //! - [`scenario`]: what is run within which bounds. [`scenarios`]: the shipped protocols, which must pass. [`broken`]: their
 //!   twins, each with one mistake that was made somewhere, which must be caught.
 //!
-//! What is not modelled: two threads of one process (its queues are tested on the real system), fork, signals, reads and
-//! writes that overlap at the same file (no protocol does that), access rights, several directories in one rename, and a
-//! second power loss during recovery.
+//! What is not modelled:
+//!
+//! - two threads of one process (its queues are tested on the real system), fork, signals, access rights, several
+//!   directories in one rename, reads and writes that overlap at the same file (no protocol does that), and the change of
+//!   a held flock's mode, which the kernel may lose;
+//! - the single steps of an end: the kernel closes one descriptor after the other, each notice before its lock falls, and
+//!   the pid lives on for a while. Here all of it is one step;
+//! - a listing in which some of what happened meanwhile shows: here it is one moment;
+//! - a wait that times out while others could go on, but for the ticks of a setting: else the clock runs only while
+//!   everybody waits;
+//! - power: times, modes and owners are on the disk at once (so a renewal is never lost by a power loss); a write is
+//!   torn in its middle only; no setting has both a fault and a power loss, so what a failed fsync loses is not tried; no
+//!   second power loss comes during recovery;
+//! - a change in doubt is one from its process's first call on, whether or not it was begun in truth;
+//! - a file's number is used again in one order only: the one that was freed last goes first.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed expectation is how a test fails"))]
 
 pub mod broken;

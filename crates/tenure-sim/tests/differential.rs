@@ -3,6 +3,7 @@
 //!
 //! The programs keep the contract that the reductions rely on, and that the checker enforces: names said to stay do stay, and
 //! nobody but its maker opens a temporary file. Each seed is one program within one setting; a failure prints both.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use tenure_sim::explore::search::{Limits, Reductions, Search};
 use tenure_sim::host::{SimFile, with_world};
 use tenure_sim::op::{Fault, Note};
 use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable};
+use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
 
 /// Names that anybody may use, one that stays, and the temporary file of each process.
@@ -57,7 +59,7 @@ enum Step {
     Now,
     Process(usize),
     Enter(bool),
-    StillHeld,
+    Believes,
     Leave,
 }
 
@@ -118,7 +120,7 @@ fn run(ctx: &Ctx) {
             }
             Step::Process(other) => drop(host.process(100 + u32::try_from(other).unwrap())),
             Step::Enter(limited) => ctx.enter(limited.then(|| host.now() + Duration::from_secs(1))),
-            Step::StillHeld => host.note(Note::StillHeld),
+            Step::Believes => host.note(Note::Believes),
             Step::Leave => ctx.leave(),
             Step::Publish(file, _)
             | Step::StatFile(file)
@@ -229,7 +231,7 @@ impl Numbers {
                 false => Step::Process(self.below(processes)),
             },
             34 | 35 => Step::Enter(self.is(2)),
-            36 => Step::StillHeld,
+            36 => Step::Believes,
             _ => Step::Leave,
         }
     }
@@ -243,14 +245,22 @@ fn program(seed: u64) -> (Vec<Vec<Step>>, Setting, bool) {
     let mut programs = Vec::new();
     for _ in 0..processes {
         let steps = 1 + numbers.below(length);
-        programs.push((0..steps).map(|_| numbers.step(processes, notes)).collect());
+        let mut program: Vec<Step> = (0..steps).map(|_| numbers.step(processes, notes)).collect();
+        // Most steps need a file.
+        match numbers.below(4) {
+            0 => program.insert(0, Step::Open(0, 0, Open::Read)),
+            1 => program.insert(0, Step::Temporary(0)),
+            _ => {}
+        }
+        programs.push(program);
     }
     let mut setting = Setting::of(processes, 1);
     setting.reuse = numbers.is(2);
-    match numbers.below(6) {
+    match numbers.below(7) {
         0 => setting.crashes = 1,
         1 => (setting.ticks, setting.jump) = (1, Duration::from_millis(250)),
         2 => (setting.faults, setting.kinds) = (1, &Fault::ALL),
+        3 => setting.power = Some(Durability::Minimal),
         _ => {}
     }
     (programs, setting, numbers.is(4))
@@ -275,6 +285,7 @@ fn explore(scenario: &Scenario, setting: &Setting, reductions: Reductions, runs:
 
 fn setup(world: &mut World) {
     put_stable(world, "s");
+    world.watches_stable_only = false;
     put_file(world, "a", b"x");
 }
 
@@ -313,7 +324,8 @@ fn compare(seed: u64, runs: u64) -> Result<bool, String> {
         with(true, true, true),
     ] {
         let Some(seen) = seen else { continue };
-        let deaths = setting.crashes > 0 && reductions.at_once;
+        let deaths = setting.crashes > 0 && (reductions.at_once || reductions.sleep)
+            || setting.power.is_some() && reductions.at_once;
         let differs = if seen.broken != cached.broken {
             "broken rules"
         } else if seen.broken {
@@ -322,10 +334,10 @@ fn compare(seed: u64, runs: u64) -> Result<bool, String> {
             "what each is told"
         } else if seen.told.finals != cached.told.finals {
             "what is there at the end"
-        // A call that nobody sees is made at once, so that a death before it, which is as good as one behind it, is not seen.
+        // A death before a call that changes nothing is as good as one behind it, and not always tried.
         } else if !deaths && seen.told.together != cached.told.together {
             "what all are told"
-        } else if !reductions.at_once && seen.ends != cached.ends {
+        } else if !deaths && !reductions.at_once && seen.ends != cached.ends {
             "ends"
         } else {
             continue;
@@ -362,8 +374,8 @@ fn compare_all(seeds: std::ops::Range<u64>, runs: u64) -> usize {
 
 #[test]
 fn random_programs_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..150, 3_000);
-    assert!(compared > 100, "only {compared} of the programs are small enough");
+    let compared = compare_all(0..60, 1_000);
+    assert!(compared > 40, "only {compared} of the programs are small enough");
 }
 
 /// For whoever changes what commutes: `cargo test --release -p tenure-sim --test differential -- --ignored`.

@@ -89,7 +89,7 @@ fn no_reduction_hides_a_violation() {
         for (sleep, cache, at_once) in [
             (true, false, false),
             (false, true, false),
-            (false, false, true),
+            (false, true, true),
             (true, true, false),
             (true, true, true),
         ] {

@@ -1,6 +1,7 @@
 //! `Lock::flock`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tenure::host::Host;
 use tenure::{Lock, Wait};
@@ -9,6 +10,9 @@ use crate::op::Fault;
 use crate::scenario::{Ctx, Scenario, Setting, nothing};
 
 const LOCK: &str = "/d/a.lock";
+
+/// As long as a waiter sleeps at most without a look.
+pub(super) const BACKSTOP: Duration = Duration::from_millis(250);
 
 /// The scenarios of the flock kind.
 pub(super) fn all() -> Vec<Scenario> {
@@ -39,6 +43,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(3, 1).crashes(2),
                 Setting::of(2, 1).fault(&[Fault::Io, Fault::TooManyFiles, Fault::NoSpace, Fault::LostEvent]),
                 Setting::of(2, 1).crashes(1).reuse(),
+                Setting::of(2, 1).crashes(1).ticks(2, BACKSTOP),
                 Setting::of(3, 2).crashes(1).long(),
             ],
             sometimes: &["waits"],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenure::host::Host;
 use tenure::{Lock, Wait};
 
+use super::flock::BACKSTOP;
 use crate::host::{Sim, with_world};
 use crate::op::{Fault, Note};
 use crate::scenario::{Ctx, Scenario, Setting, nothing, put_file, put_stable};
@@ -121,6 +122,7 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(2, 1).crashes(1),
+                Setting::of(2, 1).ticks(1, BACKSTOP),
                 Setting::of(2, 1).fault(&[Fault::LostEvent, Fault::TooManyFiles]),
                 Setting::of(3, 1).long(),
             ],

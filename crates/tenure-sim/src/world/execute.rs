@@ -52,9 +52,10 @@ impl World {
     fn keep_contract(&mut self, process: usize, op: &Op) {
         let (paths, fd) = match op {
             Op::Rename(from, to) | Op::Link(from, to) => ([Some(from), Some(to)], None),
-            Op::Unlink(path) => ([Some(path), None], None),
             Op::Publish(fd, path) => ([Some(path), None], Some(fd)),
-            Op::Open(path, _) | Op::Stat(path) | Op::Holders(path) => ([Some(path), None], None),
+            Op::Unlink(path) | Op::Open(path, _) | Op::Stat(path) | Op::Holders(path) => {
+                ([Some(path), None], None)
+            }
             Op::Write(fd, _)
             | Op::Touch(fd)
             | Op::SetMode(fd, _)

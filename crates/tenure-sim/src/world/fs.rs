@@ -1,7 +1,7 @@
 //! The simulated file system: directories, inodes with several names, open descriptions, and what of it is on the disk.
 //!
-//! Inode numbers are reused as ext4 does: the one that was freed last is given first. That makes every creation depend on
-//! every deletion, so a setting may leave it out.
+//! Inode numbers are reused as early as can be: the one that was freed last is given first (ext4 gives the lowest one that
+//! is free, often the same). That makes every creation depend on every deletion, so a setting may leave it out.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};

@@ -2,7 +2,8 @@
 //!
 //! *Minimal*, what POSIX gives and must hold: what was synced is there. Of each un-synced write, the bytes are kept, or
 //! lost, or torn in the middle, or the size is there and the bytes are zero. Of the un-synced changes of a directory, any
-//! subset has happened; a rename is one change. *Ordered*, what ext4 does by default (`data=ordered`), for
+//! subset has happened; a rename is one change. What is no content (times, mode, owner) is on the disk at once.
+//! *Ordered*, what ext4 does by default (`data=ordered`), for
 //! diagnosis: the changes of all directories reach the disk in their order, and a file's content before them.
 
 use super::fs::{Entries, Inode, Slot, put};
