@@ -164,7 +164,8 @@ pub(super) fn all() -> Vec<Scenario> {
                 });
             },
             settings: vec![
-                Setting::of(2, 1).ticks(2, EXPIRY),
+                Setting::of(2, 1).ticks(1, EXPIRY),
+                Setting::of(2, 1).ticks(2, EXPIRY).long(),
                 Setting::of(2, 1).crashes(1).ticks(1, EXPIRY),
                 Setting::of(2, 1).ticks(2, LIFETIME / 2).long(),
                 Setting::of(2, 1).fault(FAULTS),

@@ -19,7 +19,7 @@
 //!
 //! Proved by the model checker (`crates/tenure-sim`, every interleaving) for two processes in two rounds with up to
 //! two deaths and three processes in one round with up to one; for two processes with one fault at any call, and with every state that a
-//! power loss can leave on the disk; with lifetimes, for two processes and a clock that runs on at any two moments, or one
+//! power loss can leave on the disk; with lifetimes, for two processes, a clock that runs on at any moment, and one
 //! death; with two machines of one name, for two rounds and two deaths; for persist, handles and force as
 //! `tenure-sim list` says.
 //!
