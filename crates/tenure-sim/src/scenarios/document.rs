@@ -43,6 +43,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 2),
                 Setting::of(3, 1),
                 Setting::of(2, 1).fault(FAULTS),
+                Setting::of(2, 1).fault(&[Fault::LostReply]),
                 Setting::of(2, 1).power(Durability::Minimal),
                 Setting::of(2, 1).crashes(1).power(Durability::Ordered),
                 Setting::of(2, 1).crashes(1).reuse(),

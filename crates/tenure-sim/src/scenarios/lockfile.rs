@@ -138,7 +138,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 let lock = lock(ctx);
                 match lock.try_acquire() {
                     Ok(Some(held)) => ctx.hold(held),
-                    Ok(None) => {}
+                    Ok(None) => expect_another(ctx, &lock),
                     Err(_) => {
                         ctx.sometimes("fails");
                         self_lockout(ctx, &lock);
@@ -151,6 +151,29 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).crashes(1).fault(FAULTS).long(),
             ],
             sometimes: &["fails"],
+            ..base
+        },
+        Scenario {
+            name: "lockfile-faults-stale",
+            about: "one call fails, anywhere, while a lock is taken from the dead",
+            hazards: "L5 L12",
+            setup: |world| {
+                guarded(world);
+                put_file(world, "a.lock", &dead_record(world));
+            },
+            body: |ctx| {
+                let lock = lock(ctx);
+                match lock.try_acquire() {
+                    Ok(Some(held)) => ctx.hold(held),
+                    Ok(None) => expect_another(ctx, &lock),
+                    Err(_) => self_lockout(ctx, &lock),
+                }
+            },
+            settings: vec![
+                Setting::of(1, 1).fault(&[Fault::LostReply]),
+                Setting::of(2, 1).fault(&[Fault::LostReply]),
+                Setting::of(2, 1).fault(FAULTS),
+            ],
             ..base
         },
         Scenario {
@@ -356,17 +379,20 @@ fn limited(ctx: &Ctx) {
     let _told_above = held.release();
 }
 
+/// Who is told that the lock is held must not be its holder.
+fn expect_another(ctx: &Ctx, lock: &Lock<Sim>) {
+    let pid = ctx.host.identity().pid;
+    let holders = lock.holder().unwrap_or_default();
+    if holders.list.iter().any(|holder| holder.pid == pid) {
+        with_world(|world| world.check.break_rule("a process locked itself out".into()));
+    }
+}
+
 /// After an acquisition that failed, the caller must not find himself the holder.
 fn self_lockout(ctx: &Ctx, lock: &Lock<Sim>) {
     match lock.try_acquire() {
         Ok(Some(held)) => ctx.hold(held),
-        Ok(None) => {
-            let pid = with_world(|world| world.processes[ctx.host.process].pid);
-            let holders = lock.holder().unwrap_or_default();
-            if holders.list.iter().any(|holder| holder.pid == pid) {
-                with_world(|world| world.check.break_rule("a process locked itself out".into()));
-            }
-        }
+        Ok(None) => expect_another(ctx, lock),
         Err(_) => {}
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Place<'a, H: Host> {
 pub(super) struct Prepared<H: Host> {
     host: H,
     temporary: PathBuf,
+    /// As it was when all was written.
+    stat: Option<Stat>,
     /// To sync the new name by; for `Power` alone.
     directory: Option<H::File>,
     renamed: bool,
@@ -56,6 +58,14 @@ impl<H: Host> Drop for Prepared<H> {
             // If this fails, the next holder of the lock sweeps.
             let _swept_later = self.host.unlink(&self.temporary);
         }
+    }
+}
+
+impl<H: Host> Prepared<H> {
+    /// Whether `stat` is of this very file: a number alone may be another's once the file is gone.
+    fn is(&self, stat: &Stat) -> bool {
+        let identity = |stat: &Stat| (stat.id, stat.size, stat.modified_ns);
+        self.stat.as_ref().map(identity) == Some(identity(stat))
     }
 }
 
@@ -110,9 +120,12 @@ impl<H: Host> Place<'_, H> {
         // A new document gets the mode that its creator's umask gives, unless one was asked for.
         let mode = if old.is_none() && new_mode.is_none() { 0o666 } else { 0o600 };
         let file = self.host.open(&temporary, Open::New { mode }).map_err(fail)?;
-        let prepared = Prepared { host: self.host.clone(), temporary, directory, renamed: false };
+        let host = self.host.clone();
+        let mut prepared = Prepared { host, temporary, stat: None, directory, renamed: false };
         scratch::write_all(self.host, &file, bytes).map_err(fail)?;
-        let size = self.host.stat_file(&file).map_err(fail)?.size;
+        let stat = self.host.stat_file(&file).map_err(fail)?;
+        let size = stat.size;
+        prepared.stat = Some(stat);
         if size != bytes.len() as u64 {
             let problem = format!("wrote {} bytes, but the new file has {size}", bytes.len());
             return Err(Error::io(self.path, problem, Errno::IO));
@@ -180,9 +193,13 @@ impl<H: Host> Place<'_, H> {
     /// of the new one swept.
     pub(super) fn commit(&self, prepared: &mut Prepared<H>) -> Result<bool> {
         match self.host.rename(&prepared.temporary, self.path) {
+            Ok(()) => {}
+            // Whatever the error says: it may have been done, and only the reply of an NFS server been lost.
+            Err(_) if self.host.stat(self.path).is_ok_and(|stat| prepared.is(&stat)) => {}
             Err(Errno::NOENT) => return Ok(false),
-            renamed => renamed
-                .map_err(|errno| Error::host("put the new content in place of the file", self.path, errno))?,
+            Err(errno) => {
+                return Err(Error::host("put the new content in place of the file", self.path, errno));
+            }
         }
         prepared.renamed = true;
         Ok(true)

@@ -181,7 +181,12 @@ impl<H: Host> Attempt<'_, H> {
         match lock.host.link(&claim.path, &lock.path) {
             Ok(()) => return Ok(true),
             // A path that no file can have, such as one that ends in a slash, would be tried for ever.
-            Err(Errno::NOENT) if lock.host.stat(&claim.path).is_err() => self.claim = None,
+            Err(Errno::NOENT) if lock.host.stat(&claim.path).is_err() => {
+                if self.is_there()? {
+                    return Ok(true);
+                }
+                self.claim = None;
+            }
             Err(Errno::EXIST) => {}
             Err(Errno::PERM | Errno::NOTSUP | Errno::MLINK) => {
                 let problem = "a lock of the lockfile kind needs a file system with hard links, which this one lacks or \
@@ -217,14 +222,13 @@ impl<H: Host> Attempt<'_, H> {
             claim.ready(lock)?;
             match claim.replace(lock) {
                 Ok(()) => Ok(true),
+                // Whatever the error says: it may have been done, and only the reply been lost.
+                Err(_) if names(lock, &claim.nonce)? => Ok(true),
                 Err(Errno::NOENT) => {
                     swept = true;
                     Ok(false)
                 }
-                Err(errno) => match names(lock, &claim.nonce)? {
-                    true => Ok(true),
-                    false => Err(Error::host("put a record in place of the dead one", &lock.path, errno)),
-                },
+                Err(errno) => Err(Error::host("put a record in place of the dead one", &lock.path, errno)),
             }
         })?;
         if swept {

@@ -122,7 +122,15 @@ impl<'a, H: Host> Waiting<'a, H> {
             }
             tried => tried.map_err(|errno| Error::host("lock the file", self.path, errno))?,
         };
-        Ok((got || self.for_kernel(file, id)?) && is_current(&host, self.path, id)?)
+        if !got && !self.for_kernel(file, id)? {
+            return Ok(false);
+        }
+        let current = is_current(&host, self.path, id);
+        if current.is_err() {
+            // The caller may keep the file open, and others would wait for it. An unlock that fails has no better remedy.
+            let _second_error = host.unlock(file);
+        }
+        current
     }
 
     /// Sleeps and tries again: `true` with the lock, `false` if the path names another file by now.
