@@ -377,10 +377,3 @@ fn random_programs_are_told_the_same_under_every_reduction() {
     let compared = compare_all(0..60, 1_000);
     assert!(compared > 40, "only {compared} of the programs are small enough");
 }
-
-/// For whoever changes what commutes: `cargo test --release -p tenure-sim --test differential -- --ignored`.
-#[test]
-#[ignore = "takes minutes"]
-fn many_random_programs_are_told_the_same_under_every_reduction() {
-    compare_all(1_000..11_000, 3_000);
-}
