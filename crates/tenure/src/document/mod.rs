@@ -30,8 +30,10 @@
 //! look and our rename is lost. A file with several hard links, or a mount point, is refused: it would be
 //! locked under several names.
 
-mod change;
+mod content;
+mod difference;
 mod formats;
+mod merge;
 mod replace;
 mod update;
 mod value;
@@ -44,8 +46,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use content::Outcome;
 pub use formats::Format;
-pub use update::Outcome;
 pub use value::{DEPTH_MAX, Fields, Value};
 
 use crate::error::{BoxError, Error, Result};
@@ -99,6 +101,7 @@ pub struct Receipt {
 pub struct Document<H: Host = Native> {
     host: H,
     path: PathBuf,
+    format: Option<Format>,
     durability: Durability,
     initial: Option<Value>,
     mode: Option<u32>,
@@ -120,12 +123,20 @@ impl<H: Host> Document<H> {
         Document {
             host,
             path,
+            format: None,
             durability: Durability::Power,
             initial: None,
             mode: None,
             expected: None,
             report: None,
         }
+    }
+
+    /// Sets the format (default: as the extension of the file says, see [`Format::of`]).
+    #[must_use]
+    pub fn format(mut self, format: Format) -> Document<H> {
+        self.format = Some(format);
+        self
     }
 
     /// Sets what an acknowledged change must survive (default: [`Durability::Power`]).
@@ -141,7 +152,7 @@ impl<H: Host> Document<H> {
     ///
     /// [`Error::is_rejected`] if the value has no JSON form.
     pub fn initial<T: Serialize>(mut self, value: &T) -> Result<Document<H>> {
-        self.initial = Some(update::to_value(&self.path, value)?);
+        self.initial = Some(content::to_value(&self.path, value)?);
         Ok(self)
     }
 
@@ -194,7 +205,7 @@ impl<H: Host> Document<H> {
     /// [`Error::is_missing`] if there is no file and null does not fit `T`, [`Error::is_permission`],
     /// [`Error::is_io`].
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        update::read_model(self, update::found(self)?.as_deref())
+        content::read_model(self, content::found(self)?.as_deref())
     }
 
     /// Reads the document as a [`Value`], numbers with their text.
@@ -203,7 +214,7 @@ impl<H: Host> Document<H> {
     ///
     /// As for [`Document::read`].
     pub fn read_value(&self) -> Result<Value> {
-        update::read_value(self, update::found(self)?.as_deref())
+        content::read_value(self, content::found(self)?.as_deref())
     }
 
     /// [`Document::read_value`] with the version of what was read, for [`Document::if_version`].
@@ -212,8 +223,8 @@ impl<H: Host> Document<H> {
     ///
     /// As for [`Document::read`].
     pub fn read_versioned(&self) -> Result<(Value, Version)> {
-        let bytes = update::found(self)?;
-        Ok((update::read_value(self, bytes.as_deref())?, Version::of(bytes.as_deref())))
+        let bytes = content::found(self)?;
+        Ok((content::read_value(self, bytes.as_deref())?, Version::of(bytes.as_deref())))
     }
 
     /// Reads the document's bytes, `None` if there is no file.
@@ -222,7 +233,7 @@ impl<H: Host> Document<H> {
     ///
     /// [`Error::is_permission`], [`Error::is_io`].
     pub fn read_bytes(&self) -> Result<Option<Vec<u8>>> {
-        update::found(self)
+        content::found(self)
     }
 
     /// Reads, changes and writes the document as one step that nothing comes between.
@@ -255,8 +266,8 @@ impl<H: Host> Document<H> {
         O: Outcome,
     {
         // Before a lock file is made beside a file that is not for us.
-        update::format(self)?;
-        update::step(self, &wait.into(), &mut |bytes| update::with_model(self, bytes, &mut change))
+        content::format(self)?;
+        update::step(self, &wait.into(), &mut |bytes| content::with_model(self, bytes, &mut change))
     }
 
     /// [`Document::update`] for callers that bring their own model of the document: `change` gets the value and
@@ -270,8 +281,8 @@ impl<H: Host> Document<H> {
         wait: impl Into<Patience>,
         mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
     ) -> Result<Receipt> {
-        update::format(self)?;
-        update::step(self, &wait.into(), &mut |bytes| update::with_values(self, bytes, &mut change))
+        content::format(self)?;
+        update::step(self, &wait.into(), &mut |bytes| content::with_values(self, bytes, &mut change))
     }
 
     /// The bytes that [`Document::transform`] would leave, without a lock and without writing them: the bytes
@@ -284,9 +295,9 @@ impl<H: Host> Document<H> {
         &self,
         mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
     ) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
-        let now = update::found(self)?;
+        let now = content::found(self)?;
         update::expect_version(self, now.as_deref())?;
-        let then = update::with_values(self, now.as_deref(), &mut change)?;
+        let then = content::with_values(self, now.as_deref(), &mut change)?;
         let then = then.unwrap_or_else(|| now.clone().unwrap_or_default());
         Ok((now, then))
     }
@@ -301,7 +312,7 @@ impl<H: Host> Document<H> {
         wait: impl Into<Patience>,
         mut change: impl FnMut(&mut Vec<u8>) -> O,
     ) -> Result<Receipt> {
-        update::step(self, &wait.into(), &mut |bytes| update::with_bytes(self, bytes, &mut change))
+        update::step(self, &wait.into(), &mut |bytes| content::with_bytes(self, bytes, &mut change))
     }
 
     /// Writes the document whole, whatever stood there, in the layout of a new document.
@@ -310,7 +321,7 @@ impl<H: Host> Document<H> {
     ///
     /// As for [`Document::update`], but never corrupt.
     pub fn replace<T: Serialize>(&self, wait: impl Into<Patience>, value: &T) -> Result<Receipt> {
-        let fresh = update::format(self)?.fresh(&update::to_value(&self.path, value)?);
+        let fresh = content::format(self)?.fresh(&content::to_value(&self.path, value)?);
         let bytes = fresh.map_err(|problem| Error::rejected(&self.path, problem, None))?;
         self.replace_bytes(wait, &bytes)
     }

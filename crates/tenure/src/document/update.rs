@@ -10,13 +10,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::replace::{Found, Place};
-use super::value::Value;
-use super::{Document, Format, Reached, Receipt, Version, change};
-use crate::error::{BoxError, Error, Result};
+use super::{Document, Reached, Receipt, Version};
+use crate::error::{Error, Result};
 use crate::host::{Errno, FileKind, Host, Open};
 use crate::lock::{Creation, Held, Lock};
 use crate::wait::Patience;
@@ -26,28 +22,6 @@ const LINKS_MAX: usize = 40;
 
 /// How often a step starts again because somebody broke the rules, before it gives up and says so.
 const ROUNDS_MAX: usize = 16;
-
-/// What an updater may return: nothing, or a result whose error becomes the update's.
-pub trait Outcome {
-    /// The error, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// The updater's own.
-    fn outcome(self) -> std::result::Result<(), BoxError>;
-}
-
-impl Outcome for () {
-    fn outcome(self) -> std::result::Result<(), BoxError> {
-        Ok(())
-    }
-}
-
-impl<E: Into<BoxError>> Outcome for std::result::Result<(), E> {
-    fn outcome(self) -> std::result::Result<(), BoxError> {
-        self.map_err(Into::into)
-    }
-}
 
 /// Makes the new content of the old, or `None` if nothing is to be changed.
 type Change<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>;
@@ -133,7 +107,7 @@ fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
 
 /// The file that the path means: symbolic links in the last component are followed, also to a file that does
 /// not exist yet.
-fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
+pub(super) fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
     let text = path.as_os_str().as_encoded_bytes();
     if path.file_name().is_none() || text.ends_with(b"/") || text.ends_with(b"/.") {
         return Err(Error::unsupported(path, "names a directory, so it can't be a document"));
@@ -183,152 +157,4 @@ pub(super) fn expect_version<H: Host>(document: &Document<H>, bytes: Option<&[u8
         }
         _ => Ok(()),
     }
-}
-
-/// The format of the file that the path leads to.
-pub(super) fn format<H: Host>(document: &Document<H>) -> Result<Format> {
-    let target = resolve(&document.host, &document.path)?;
-    Format::of(&target).map_err(|problem| Error::unsupported(&document.path, problem))
-}
-
-/// The bytes now, without a lock.
-pub(super) fn found<H: Host>(document: &Document<H>) -> Result<Option<Vec<u8>>> {
-    let target = resolve(&document.host, &document.path)?;
-    let place = Place { host: &document.host, path: &target, durability: document.durability };
-    Ok(place.read()?.map(|found| found.bytes))
-}
-
-/// What stands in for a file that is missing, or empty where an initial value was given.
-fn absent<'a, H: Host>(document: &'a Document<H>, bytes: Option<&[u8]>) -> Option<&'a Value> {
-    match (bytes, &document.initial) {
-        (None | Some([]), Some(initial)) => Some(initial),
-        (None, None) => Some(&Value::Null),
-        (Some(_), _) => None,
-    }
-}
-
-pub(super) fn read_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) -> Result<Value> {
-    match (absent(document, bytes), bytes) {
-        (Some(value), _) => Ok(value.clone()),
-        (None, bytes) => {
-            let parsed = format(document)?.parse(bytes.unwrap_or_default());
-            parsed.map_err(|problem| Error::corrupt(&document.path, problem))
-        }
-    }
-}
-
-pub(super) fn read_model<T: DeserializeOwned, H: Host>(
-    document: &Document<H>,
-    bytes: Option<&[u8]>,
-) -> Result<T> {
-    // First as strictly as for an update: no duplicate keys.
-    read_value(document, bytes)?;
-    let format = format(document)?;
-    let Some(value) = absent(document, bytes) else {
-        let read = format.deserialize(bytes.unwrap_or_default());
-        return read.map_err(|problem| Error::corrupt(&document.path, problem));
-    };
-    let fresh = format.fresh(value).map_err(|problem| Error::rejected(&document.path, problem, None))?;
-    format.deserialize(&fresh).map_err(|problem| match bytes {
-        None if *value == Value::Null => Error::missing(&document.path),
-        _ => Error::rejected(&document.path, format!("the initial value does not fit: {problem}"), None),
-    })
-}
-
-/// A caller's value as a tree, by way of its JSON text, so that no digit is lost.
-pub(super) fn to_value<T: Serialize>(path: &Path, value: &T) -> Result<Value> {
-    let unfit =
-        |problem: String| Error::rejected(path, format!("the value has no JSON form: {problem}"), None);
-    let text = serde_json::to_string(value).map_err(|error| unfit(error.to_string()))?;
-    super::formats::json::parse(&text).map_err(|problem| unfit(problem.to_string()))
-}
-
-pub(super) fn with_model<T, O, H>(
-    document: &Document<H>,
-    bytes: Option<&[u8]>,
-    change: &mut impl FnMut(&mut T) -> O,
-) -> Result<Option<Vec<u8>>>
-where
-    T: Serialize + DeserializeOwned,
-    O: Outcome,
-    H: Host,
-{
-    let file = read_value(document, bytes)?;
-    let mut model: T = read_model(document, bytes)?;
-    let before = to_value(&document.path, &model)?;
-    change(&mut model).outcome().map_err(|error| failed(&document.path, error))?;
-    let after = to_value(&document.path, &model)?;
-    let new = carry_over(document, bytes, &file, &before, &after)?;
-    if before != after {
-        reads_as(document, new.as_deref().or(bytes).unwrap_or_default(), &after, |reread: &T| {
-            to_value(&document.path, reread)
-        })?;
-    }
-    Ok(new)
-}
-
-/// What the updater made must be what the next reader gets: a type whose fields have other names when read than
-/// when written, or are not written at all, would lose its own change.
-fn reads_as<T: DeserializeOwned, H: Host>(
-    document: &Document<H>,
-    bytes: &[u8],
-    meant: &Value,
-    value: impl FnOnce(&T) -> Result<Value>,
-) -> Result<()> {
-    let unfit = |problem: String| {
-        let problem = format!("the changed document would not read as what the updater made: {problem}");
-        Error::rejected(&document.path, problem, None)
-    };
-    let reread: T = format(document)?.deserialize(bytes).map_err(|problem| unfit(problem.to_string()))?;
-    match change::same_but_for_order(&value(&reread)?, meant) {
-        true => Ok(()),
-        false => Err(unfit("does its type read and write the same fields?".to_owned())),
-    }
-}
-
-pub(super) fn with_values<H: Host>(
-    document: &Document<H>,
-    bytes: Option<&[u8]>,
-    change: &mut impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
-) -> Result<Option<Vec<u8>>> {
-    let file = read_value(document, bytes)?;
-    let (before, after) = change(&file).map_err(|error| failed(&document.path, error))?;
-    carry_over(document, bytes, &file, &before, &after)
-}
-
-pub(super) fn with_bytes<O: Outcome, H: Host>(
-    document: &Document<H>,
-    bytes: Option<&[u8]>,
-    change: &mut impl FnMut(&mut Vec<u8>) -> O,
-) -> Result<Option<Vec<u8>>> {
-    let mut new = bytes.unwrap_or_default().to_vec();
-    change(&mut new).outcome().map_err(|error| failed(&document.path, error))?;
-    Ok((bytes.is_some() || !new.is_empty()).then_some(new))
-}
-
-fn failed(path: &Path, error: BoxError) -> Error {
-    Error::rejected(path, error.to_string(), Some(error))
-}
-
-/// The file's text with the differences between `before` and `after` carried over; a file that is missing or
-/// empty is written afresh.
-fn carry_over<H: Host>(
-    document: &Document<H>,
-    bytes: Option<&[u8]>,
-    file: &Value,
-    before: &Value,
-    after: &Value,
-) -> Result<Option<Vec<u8>>> {
-    let rejected = |problem: String| Error::rejected(&document.path, problem, None);
-    let format = format(document)?;
-    let target = change::merge(file, before, after).map_err(|problem| rejected(problem.to_owned()))?;
-    let exists = absent(document, bytes).is_none();
-    if target == *file && (exists || (bytes.is_none() && document.initial.is_none())) {
-        return Ok(None);
-    }
-    let new = match exists {
-        true => format.edited(bytes.unwrap_or_default(), file, &target),
-        false => format.fresh(&target),
-    };
-    new.map(Some).map_err(rejected)
 }

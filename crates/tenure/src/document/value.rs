@@ -4,6 +4,8 @@ use std::fmt;
 
 use indexmap::IndexMap;
 
+use super::formats::json;
+
 /// The fields of an object, in the order of the document.
 pub type Fields = IndexMap<String, Value>;
 
@@ -24,6 +26,9 @@ pub enum Value {
     Number(String),
     /// A string, decoded.
     String(String),
+    /// A scalar of another format that JSON has no kind for: a TOML date or time, an infinity, "not a number". By its
+    /// text; JSON sees a string.
+    Foreign(String),
     /// An array.
     Array(Vec<Value>),
     /// An object.
@@ -37,71 +42,95 @@ impl Value {
     ///
     /// The place and the problem, as text.
     pub fn parse_json(text: &str) -> Result<Value, String> {
-        super::formats::json::parse(text).map_err(|problem| problem.to_string())
+        json::parse(text, json::Dialect::Json).map_err(|problem| problem.to_string())
     }
 
     /// The value as text, indented by `indent` for each level, or on one line.
     pub fn to_text(&self, indent: Option<&str>) -> String {
         let mut text = String::new();
-        self.write(&mut text, indent, 0);
+        self.write(&mut text, &Layout { indent, spaced: indent.is_some() }, 0);
         text
     }
 
-    fn write(&self, out: &mut String, indent: Option<&str>, level: usize) {
+    /// The value on one line, with or without a blank behind each colon and comma.
+    pub(crate) fn to_line(&self, spaced: bool) -> String {
+        let mut text = String::new();
+        self.write(&mut text, &Layout { indent: None, spaced }, 0);
+        text
+    }
+
+    /// Whether arrays and objects are nested in more than `levels` levels.
+    pub(crate) fn is_deeper_than(&self, levels: usize) -> bool {
+        match self {
+            Value::Array(items) => levels == 0 || items.iter().any(|item| item.is_deeper_than(levels - 1)),
+            Value::Object(fields) => {
+                levels == 0 || fields.values().any(|field| field.is_deeper_than(levels - 1))
+            }
+            _ => false,
+        }
+    }
+
+    fn write(&self, out: &mut String, layout: &Layout<'_>, level: usize) {
         match self {
             Value::Null => out.push_str("null"),
             Value::Bool(true) => out.push_str("true"),
             Value::Bool(false) => out.push_str("false"),
             Value::Number(text) => out.push_str(text),
-            Value::String(text) => write_string(out, text),
+            Value::String(text) | Value::Foreign(text) => write_string(out, text),
             Value::Array(items) => {
-                write_sequence(out, ['[', ']'], indent, level, items, |out, item, level| {
-                    item.write(out, indent, level);
-                })
+                layout.write(out, ['[', ']'], level, items, |out, item| item.write(out, layout, level + 1));
             }
-            Value::Object(fields) => {
-                write_sequence(out, ['{', '}'], indent, level, fields, |out, field, level| {
-                    write_string(out, field.0);
-                    out.push_str(if indent.is_some() { ": " } else { ":" });
-                    field.1.write(out, indent, level);
-                })
-            }
+            Value::Object(fields) => layout.write(out, ['{', '}'], level, fields, |out, (key, value)| {
+                write_string(out, key);
+                out.push_str(if layout.spaced { ": " } else { ":" });
+                value.write(out, layout, level + 1);
+            }),
         }
+    }
+}
+
+/// How a value is laid out as JSON.
+struct Layout<'a> {
+    /// What each level is indented by, on lines of its own.
+    indent: Option<&'a str>,
+    /// Whether a blank follows each colon, and each comma on a line.
+    spaced: bool,
+}
+
+impl Layout<'_> {
+    fn write<I: IntoIterator>(
+        &self,
+        out: &mut String,
+        [open, close]: [char; 2],
+        level: usize,
+        items: I,
+        mut write: impl FnMut(&mut String, I::Item),
+    ) {
+        let new_line = |out: &mut String, level: usize| {
+            if let Some(indent) = self.indent {
+                out.push('\n');
+                (0..level).for_each(|_| out.push_str(indent));
+            }
+        };
+        out.push(open);
+        let mut empty = true;
+        for item in items {
+            if !empty {
+                out.push_str(if self.spaced && self.indent.is_none() { ", " } else { "," });
+            }
+            empty = false;
+            new_line(out, level + 1);
+            write(out, item);
+        }
+        if !empty {
+            new_line(out, level);
+        }
+        out.push(close);
     }
 }
 
 fn write_string(out: &mut String, text: &str) {
     out.push_str(&serde_json::Value::from(text).to_string());
-}
-
-fn write_sequence<I: IntoIterator>(
-    out: &mut String,
-    [open, close]: [char; 2],
-    indent: Option<&str>,
-    level: usize,
-    items: I,
-    mut write: impl FnMut(&mut String, I::Item, usize),
-) {
-    let new_line = |out: &mut String, level: usize| {
-        if let Some(indent) = indent {
-            out.push('\n');
-            (0..level).for_each(|_| out.push_str(indent));
-        }
-    };
-    out.push(open);
-    let mut empty = true;
-    for item in items {
-        if !empty {
-            out.push(',');
-        }
-        empty = false;
-        new_line(out, level + 1);
-        write(out, item, level + 1);
-    }
-    if !empty {
-        new_line(out, level);
-    }
-    out.push(close);
 }
 
 impl fmt::Display for Value {

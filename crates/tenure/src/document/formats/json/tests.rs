@@ -20,7 +20,8 @@ pub(crate) fn any_value() -> impl Strategy<Value = Value> {
 }
 
 fn edited(text: &str, to: &str) -> String {
-    let (from, to) = (parse(text).unwrap(), parse(to).unwrap());
+    let (from, to) =
+        (Value::parse_json(text.trim_start_matches('\u{feff}')).unwrap(), Value::parse_json(to).unwrap());
     String::from_utf8(Format::Json.edited(text.as_bytes(), &from, &to).unwrap()).unwrap()
 }
 
@@ -74,12 +75,92 @@ fn what_is_not_json_is_named_with_its_place() {
         ("\"\\ud800\"", 1, 2, "surrogate"),
     ];
     for (text, line, column, what) in table {
-        let problem = parse(text).unwrap_err().to_string();
+        let problem = parse(text, Dialect::Json).unwrap_err().to_string();
         assert!(problem.starts_with(&format!("line {line}, column {column}: ")), "{text:?}: {problem}");
         assert!(problem.contains(what), "{text:?}: {problem}");
     }
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    assert!(parse(&deep).unwrap_err().to_string().contains("depth"));
+    assert!(parse(&deep, Dialect::Json).unwrap_err().to_string().contains("depth"));
+}
+
+fn edited_jsonc(text: &str, to: &str) -> String {
+    let from = parse(text, Dialect::Jsonc).unwrap();
+    let to = Value::parse_json(to).unwrap();
+    String::from_utf8(Format::Jsonc.edited(text.as_bytes(), &from, &to).unwrap()).unwrap()
+}
+
+#[test]
+fn comments_stay_where_they_belong() {
+    let table = [
+        // changed, added behind a comment, removed with its comments
+        (
+            "{\n  // one\n  \"a\": 1, // first\n  \"b\": 2 // last\n}\n",
+            r#"{"a":5,"b":2,"c":3}"#,
+            "{\n  // one\n  \"a\": 5, // first\n  \"b\": 2, // last\n  \"c\": 3\n}\n",
+        ),
+        (
+            "{\n  // head\n\n  // one\n  \"a\": 1, // first\n  // two\n  \"b\": 2\n}\n",
+            r#"{"b":2}"#,
+            "{\n  // head\n  // two\n  \"b\": 2\n}\n",
+        ),
+        (
+            "{\n  \"a\": 1, // first\n  /* two */\n  \"b\": 2, // x\n}\n",
+            r#"{"a":1}"#,
+            "{\n  \"a\": 1, // first\n}\n",
+        ),
+        ("[\n  1, // one\n  2, // two\n  3 // three\n]", "[1,3]", "[\n  1, // one\n  3 // three\n]"),
+        ("[\n  1, // one\n  2, // two\n  3 // three\n]", "[1,2]", "[\n  1, // one\n  2 // two\n]"),
+        ("[\n  1, // one\n  2 // two\n]", "[0,1,1.5,2]", "[\n  0,\n  1, // one\n  1.5,\n  2 // two\n]"),
+        ("[1 /* x */, 2]", "[1,2,3]", "[1 /* x */, 2, 3]"),
+        ("[1, 2 /* y */ ]", "[1,2,3]", "[1, 2 /* y */, 3 ]"),
+        ("[ // none\n  // at all\n]\n", "[1]", "[ // none\n  // at all\n  1\n]\n"),
+        ("{ /* none */ }", r#"{"a":1}"#, "{ /* none */ \"a\": 1 }"),
+        ("[1, // one\n 2]", "[1]", "[1 // one\n]"),
+        (
+            "// top\n{\n\t\"a\": [],\n}\n// end\n",
+            r#"{"a":["x"]}"#,
+            "// top\n{\n\t\"a\": [\n\t\t\"x\"\n\t],\n}\n// end\n",
+        ),
+        (
+            "{\r\n  \"a\": 1, // x\r\n  \"b\": 2\r\n}\r\n",
+            r#"{"a":1,"b":2,"c":[1]}"#,
+            "{\r\n  \"a\": 1, // x\r\n  \"b\": 2,\r\n  \"c\": [\r\n    1\r\n  ]\r\n}\r\n",
+        ),
+        (
+            "{ \"a\": 1, \"b\": { \"c\": 1 } }",
+            r#"{"a":1,"b":{"c":1,"d":[1,2]}}"#,
+            "{ \"a\": 1, \"b\": { \"c\": 1, \"d\": [1, 2] } }",
+        ),
+        ("{\n  \"a\": 1, // x\n}", "{}", "{}"),
+        ("{\n  // keep\n\n  \"a\": 1\n}", "{}", "{\n  // keep\n}"),
+    ];
+    for (text, to, expected) in table {
+        assert_eq!(edited_jsonc(text, to), expected, "{text} -> {to}");
+    }
+}
+
+#[test]
+fn jsonc_is_no_looser_than_it_must_be() {
+    for text in [
+        "[,]",
+        "[1,,]",
+        "{,}",
+        "{\"a\":,}",
+        "{a:1}",
+        "['a']",
+        "[01]",
+        "[1 2]",
+        "[/* 1 ]",
+        "[1,,2]",
+        "[+1]",
+        "[.5]",
+    ] {
+        assert!(parse(text, Dialect::Jsonc).is_err(), "{text}");
+    }
+    assert_eq!(parse("[1,/* */]// x", Dialect::Jsonc).unwrap().to_string(), "[1]");
+    assert_eq!(parse("{\"a//\":\"/*,]\",}", Dialect::Jsonc).unwrap().to_string(), "{\"a//\":\"/*,]\"}");
+    let problem = parse("{\n \"a\": 1, // no\n}", Dialect::Json).unwrap_err().to_string();
+    assert!(problem.contains("JSONC"), "{problem}");
 }
 
 proptest! {
@@ -94,6 +175,6 @@ proptest! {
 
     #[test]
     fn parsing_never_panics(text in "[\\[\\]{}:,\"\\\\0-9a-z.eE+\\- \n\u{feff}]{0,40}") {
-        let _read_or_refused = parse(&text);
+        let _read_or_refused = parse(&text, Dialect::Jsonc);
     }
 }

@@ -1,0 +1,305 @@
+//! Carries edits out on the tree of a TOML document.
+//!
+//! Tables are edited in the tree: what stands before a key or a header is its *decor*. Arrays and inline tables are edited
+//! by their text, as [`list`](crate::document::formats::list) does. The tree writes one kind of line end only, so a
+//! document gets its own back, line by line.
+
+use std::collections::HashMap;
+
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+use toml_edit::{Decor, Document, DocumentMut, Item, Key, RawString, Table, Value as Toml};
+
+use super::{NOT_A_TABLE, item as read_item, new_item, new_table, new_value, value as read_value};
+use crate::document::difference::{Edit, FieldEdit, ItemEdit, applied};
+use crate::document::formats::list::{Comments, Manner, Pieces, Step, detached};
+use crate::document::value::Value;
+
+/// `text` with `edit` carried out.
+///
+/// # Errors
+///
+/// A sentence, if the value can't be written in TOML.
+pub(crate) fn edit(text: &str, edit: &Edit<'_>) -> Result<String, String> {
+    let unix = text.replace("\r\n", "\n");
+    let mut document: DocumentMut = unix.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let kept = document.to_string();
+    if kept.trim_end_matches('\n') != unix.trim_end_matches('\n') {
+        return Err("the layout of this file can't be kept".to_owned());
+    }
+    let Edit::Fields(edits) = edit else { return Err(NOT_A_TABLE.to_owned()) };
+    let left = fields(document.as_table_mut(), edits)?;
+    if !left.is_empty() {
+        // No field is left that these comments could stand above.
+        let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
+        document.set_trailing(format!("{left}{trailing}"));
+    }
+    let mut edited = document.to_string();
+    if !unix.starts_with('\n') {
+        // What stood first is gone, and the blank line before the next is the first now.
+        edited.drain(..edited.len() - edited.trim_start_matches('\n').len());
+    }
+    Ok(with_line_ends(text, &kept, &edited))
+}
+
+/// `edited` with the line ends of `text`, whose copy with the tree's line ends is `kept`.
+fn with_line_ends(text: &str, kept: &str, edited: &str) -> String {
+    if text == kept {
+        return edited.to_owned();
+    }
+    let crlf = text.matches("\r\n").count();
+    let line_end = if crlf * 2 > text.matches('\n').count() { "\r\n" } else { "\n" };
+    // The tree ends the last line, whether the file did or not.
+    let ended = if text.ends_with('\n') { text.to_owned() } else { format!("{text}{line_end}") };
+    let old: Vec<&str> = ended.split_inclusive('\n').collect();
+    let mut out = String::with_capacity(edited.len() + crlf);
+    if old.iter().all(|line| line.ends_with("\r\n") == (line_end == "\r\n")) {
+        out.push_str(&edited.replace('\n', line_end));
+    } else {
+        let bare: Vec<&str> =
+            old.iter().map(|line| line.trim_end_matches('\n').trim_end_matches('\r')).collect();
+        let new: Vec<&str> = edited.split_terminator('\n').collect();
+        for op in capture_diff_slices(Algorithm::Myers, &bare, &new) {
+            match op {
+                DiffOp::Equal { old_index, len, .. } => {
+                    out.extend(old[old_index..old_index + len].iter().copied());
+                }
+                op => new[op.new_range()].iter().for_each(|line| out.extend([line, line_end])),
+            }
+        }
+    }
+    if !text.ends_with('\n') {
+        out.truncate(out.strip_suffix(line_end).unwrap_or(&out).len());
+    }
+    out
+}
+
+/// Edits a table, and returns the comments that stay of what was removed behind its last field.
+fn fields(table: &mut Table, edits: &[(&str, FieldEdit<'_>)]) -> Result<String, String> {
+    let edits_in_order = edits;
+    let edits: HashMap<&str, &FieldEdit<'_>> = edits.iter().map(|(key, edit)| (*key, edit)).collect();
+    let mut carried = String::new();
+    let is_removed = |key: &str| matches!(edits.get(key), Some(FieldEdit::Remove));
+    for (mut key, item) in table.iter_mut() {
+        let removed = is_removed(&key);
+        if let Some(decor) = decor_of(item, key.leaf_decor_mut()) {
+            let lead = format!("\n{}", prefix(decor));
+            if removed {
+                let stays = detached(&lead).trim_start_matches('\n');
+                if !stays.is_empty() {
+                    carried.push_str(&format!("{stays}\n\n"));
+                }
+            } else if !carried.is_empty() {
+                decor.set_prefix(format!("{}{}", std::mem::take(&mut carried), &lead[1..]));
+            }
+        }
+    }
+    table.retain(|key, _| !is_removed(key));
+    let is_dotted = table.is_dotted();
+    for (key, item) in table.iter_mut() {
+        if let Some(FieldEdit::Change(edit)) = edits.get(key.get()) {
+            change(item, edit)?;
+        }
+    }
+    let last = table.iter_mut().filter_map(|(_, item)| item.as_value_mut()).last();
+    if let Some(last) = last.filter(|_| !carried.is_empty()) {
+        let suffix = last.decor().suffix().and_then(RawString::as_str).unwrap_or_default();
+        let suffix = format!("{suffix}\n\n{}", std::mem::take(&mut carried).trim_end());
+        last.decor_mut().set_suffix(suffix);
+    }
+    let manner = table.iter().filter(|(_, item)| item.is_value()).last();
+    let manner =
+        manner.and_then(|(name, item)| Some((table.key(name)?.clone(), item.as_value()?.decor().clone())));
+    for (name, edit) in edits_in_order {
+        if let FieldEdit::Add(new) = edit {
+            add(table, name, new, is_dotted, manner.as_ref())?;
+        }
+    }
+    Ok(carried)
+}
+
+/// Adds a field in the manner of its sibling: indentation, and blanks around the equals sign.
+fn add(
+    table: &mut Table,
+    name: &str,
+    new: &Value,
+    is_dotted: bool,
+    manner: Option<&(Key, Decor)>,
+) -> Result<(), String> {
+    // A header can't name a table that dotted keys made.
+    let item = if is_dotted { Item::Value(new_value(new)?) } else { new_item(new)? };
+    let (Item::Value(mut value), Some((sibling, decor))) = (item.clone(), manner) else {
+        table.insert(name, item);
+        return Ok(());
+    };
+    let blank = |text: Option<&RawString>| {
+        let text = text.and_then(RawString::as_str).unwrap_or_default();
+        text.rsplit('\n').next().filter(|text| text.trim().is_empty()).unwrap_or_default().to_owned()
+    };
+    let leaf = sibling.leaf_decor();
+    let key = Key::new(name).with_leaf_decor(Decor::new(blank(leaf.prefix()), blank(leaf.suffix())));
+    value.decor_mut().set_prefix(blank(decor.prefix()));
+    table.insert_formatted(&key, Item::Value(value));
+    Ok(())
+}
+
+/// Edits one field's value.
+fn change(item: &mut Item, edit: &Edit<'_>) -> Result<(), String> {
+    match (&mut *item, edit) {
+        (Item::Table(table), Edit::Fields(edits)) => {
+            let left = fields(table, edits)?;
+            let suffix = table.decor().suffix().and_then(RawString::as_str).unwrap_or_default().to_owned();
+            if !left.is_empty() && !table.is_implicit() && !table.is_dotted() {
+                table.decor_mut().set_suffix(format!("{suffix}\n\n{}", left.trim_end()));
+            }
+        }
+        (Item::ArrayOfTables(tables), Edit::Items(edits)) if edits.iter().all(|(_, edit)| is_table(edit)) => {
+            for (index, edit) in edits {
+                match edit {
+                    ItemEdit::Remove => drop(tables.remove(*index)),
+                    ItemEdit::Insert(Value::Object(fields)) => {
+                        let mut table = new_table(fields)?;
+                        table.set_implicit(false);
+                        tables.insert(*index, table);
+                    }
+                    ItemEdit::Change(Edit::Fields(edits)) => {
+                        let table = tables.get_mut(*index).ok_or("there is no such table")?;
+                        // A comment above nothing goes with the field that it was about.
+                        let _no_place = fields(table, edits)?;
+                    }
+                    ItemEdit::Insert(_) | ItemEdit::Change(_) => unreachable!("only tables were let in"),
+                }
+            }
+            if tables.is_empty() {
+                *item = Item::Value(Toml::Array(toml_edit::Array::new()));
+            }
+        }
+        (Item::Value(value), edit) => *value = edited_value(value, edit)?,
+        (item, Edit::Set(new)) => *item = new_item(new)?,
+        (item, edit) => {
+            let whole = applied(&read_item(item), edit);
+            *item = Item::Value(new_value(&whole)?);
+        }
+    }
+    Ok(())
+}
+
+fn is_table(edit: &ItemEdit<'_>) -> bool {
+    match edit {
+        ItemEdit::Remove | ItemEdit::Insert(Value::Object(_)) | ItemEdit::Change(Edit::Fields(_)) => true,
+        ItemEdit::Insert(_) | ItemEdit::Change(_) => false,
+    }
+}
+
+/// The value edited, with the comment behind it.
+fn edited_value(value: &Toml, edit: &Edit<'_>) -> Result<Toml, String> {
+    let mut bare = value.clone();
+    *bare.decor_mut() = Decor::new("", "");
+    let mut new: Toml = match edit {
+        Edit::Set(new) => replaced(&bare, new)?,
+        _ => {
+            const NAME: &str = "v=";
+            let text = format!("{NAME}{bare}");
+            let document = Document::parse(text.as_str()).map_err(|error| error.to_string())?;
+            let parsed = document.get("v").and_then(Item::as_value).ok_or("there is no value to edit")?;
+            let edited = edited_text(&text, parsed, edit)?;
+            edited.parse().map_err(|error: toml_edit::TomlError| error.to_string())?
+        }
+    };
+    *new.decor_mut() = value.decor().clone();
+    Ok(new)
+}
+
+/// A new value in an old one's place; a string keeps its quotes.
+fn replaced(old: &Toml, new: &Value) -> Result<Toml, String> {
+    if let (Toml::String(_), Value::String(text)) = (old, new)
+        && old.to_string().starts_with('\'')
+        && !text.contains(|c: char| c == '\'' || c.is_control())
+    {
+        return super::literal(&format!("'{text}'"));
+    }
+    new_value(new)
+}
+
+/// The text of an array or an inline table, edited.
+fn edited_text(text: &str, value: &Toml, edit: &Edit<'_>) -> Result<String, String> {
+    let place =
+        |span: Option<std::ops::Range<usize>>| span.map(|span| (span.start, span.end)).ok_or(NO_PLACE);
+    let (start, end) = place(value.span())?;
+    let manner =
+        Manner { comments: Comments::Hash, on_lines: false, spaced: true, unit: "    ", line_end: "\n" };
+    match (value, edit) {
+        (_, Edit::Set(new)) => Ok(replaced(&literal_of(&text[start..end])?, new)?.to_string()),
+        (Toml::Array(array), Edit::Items(edits)) => {
+            let places = array.iter().map(|item| place(item.span())).collect::<Result<Vec<_>, _>>()?;
+            let pieces = Pieces::take_apart(manner, text, [start, end], &places);
+            let steps = edits.iter().rev().map(|(index, edit)| {
+                let step = match edit {
+                    ItemEdit::Remove => Step::Remove,
+                    ItemEdit::Insert(new) => Step::Insert(new_value(new)?.to_string()),
+                    ItemEdit::Change(edit) => {
+                        let item = array.get(*index).ok_or(NO_PLACE)?;
+                        Step::Change(edited_text(text, item, edit)?)
+                    }
+                };
+                Ok((*index, step))
+            });
+            Ok(pieces.edited(steps.collect::<Result<Vec<_>, String>>()?))
+        }
+        (Toml::InlineTable(table), Edit::Fields(edits))
+            if !table.iter().any(|(_, field)| is_dotted(field)) =>
+        {
+            let names: Vec<&str> = table.iter().map(|(name, _)| name).collect();
+            let keys = names.iter().map(|name| place(table.key(name).and_then(Key::span)));
+            let values = table.iter().map(|(_, field)| place(field.span()));
+            let places = keys.zip(values).map(|(key, value)| Ok((key?.0, value?.1)));
+            let places = places.collect::<Result<Vec<_>, String>>()?;
+            let pieces = Pieces::take_apart(manner, text, [start, end], &places);
+            let indexes: HashMap<&str, usize> =
+                names.iter().enumerate().map(|(index, name)| (*name, index)).collect();
+            let mut steps = Vec::with_capacity(edits.len());
+            for (key, edit) in edits {
+                steps.push(match (edit, indexes.get(key)) {
+                    (FieldEdit::Add(new), None) => {
+                        let field = format!("{} = {}", Key::new(*key), new_value(new)?);
+                        (names.len(), Step::Insert(field))
+                    }
+                    (FieldEdit::Remove, Some(index)) => (*index, Step::Remove),
+                    (FieldEdit::Change(edit), Some(index)) => {
+                        let field = table.get(key).ok_or(NO_PLACE)?;
+                        let name = &text[places[*index].0..place(field.span())?.0];
+                        (*index, Step::Change(format!("{name}{}", edited_text(text, field, edit)?)))
+                    }
+                    _ => return Err(NO_PLACE.to_owned()),
+                });
+            }
+            steps.sort_by_key(|(index, _)| *index);
+            Ok(pieces.edited(steps))
+        }
+        _ => Ok(new_value(&applied(&read_value(&literal_of(&text[start..end])?), edit))?.to_string()),
+    }
+}
+
+const NO_PLACE: &str = "the text does not have the place to change";
+
+/// A value with its own text, which a part of a parsed document does not have.
+fn literal_of(text: &str) -> Result<Toml, String> {
+    super::literal(text)
+}
+
+fn is_dotted(field: &Toml) -> bool {
+    matches!(field, Toml::InlineTable(table) if table.is_dotted())
+}
+
+/// The decor that has what stands above an item.
+fn decor_of<'a>(item: &'a mut Item, key: &'a mut Decor) -> Option<&'a mut Decor> {
+    match item {
+        Item::Value(_) => Some(key),
+        Item::Table(table) if !table.is_implicit() && !table.is_dotted() => Some(table.decor_mut()),
+        Item::ArrayOfTables(tables) => tables.get_mut(0).map(Table::decor_mut),
+        _ => None,
+    }
+}
+
+fn prefix(decor: &Decor) -> String {
+    decor.prefix().and_then(RawString::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,80 @@
+use super::*;
+use crate::document::formats::Format;
+
+fn edited(text: &str, to: &str) -> Result<String, String> {
+    let from = Format::Toml.parse(text.as_bytes()).map_err(|problem| problem.to_string())?;
+    let to = Value::parse_json(to).unwrap();
+    Format::Toml.edited(text.as_bytes(), &from, &to).map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn what_is_read() {
+    let text = "a = 1_000\nb = 0xFF\nc = 1.10\nd = +1e5\ne = 1979-05-27 07:32:00Z\nf = inf\ng = -nan\nh.i = 'x'\n[[t]]\nj=07:32:00\n";
+    let expected = r#"{"a":1000,"b":255,"c":1.10,"d":1e5,"e":"1979-05-27T07:32:00Z","f":"inf","g":"nan","h":{"i":"x"},"t":[{"j":"07:32:00"}]}"#;
+    assert_eq!(parse(text).unwrap().to_string(), expected);
+    for (text, place) in [
+        ("a = 1\na = 2\n", "line 2"),
+        ("a = ", "line 1"),
+        ("[t]\n[t]\n", "line 2"),
+        ("a = 99999999999999999999", "line 1"),
+    ] {
+        assert!(parse(text).unwrap_err().to_string().starts_with(place), "{text}");
+    }
+}
+
+#[test]
+fn comments_and_layout_stay() {
+    let table = [
+        ("# head\n\n# a\na = 1 # one\nb=2\n", r#"{"a":5,"b":2}"#, "# head\n\n# a\na = 5 # one\nb=2\n"),
+        ("# head\n\n# a\na = 1 # one\nb=2\n", r#"{"b":2}"#, "# head\n\nb=2\n"),
+        ("# head\n\n# a\na = 1 # one\n", "{}", "# head\n\n"),
+        ("a=1 # one\n", r#"{"a":1,"b":"x"}"#, "a=1 # one\nb=\"x\"\n"),
+        (
+            "[t]\n  a = 1 # x\n\n# u\n[u]\n",
+            r#"{"t":{"a":1,"b":[1]},"u":{}}"#,
+            "[t]\n  a = 1 # x\n  b = [1]\n\n# u\n[u]\n",
+        ),
+        ("a = 'x' # q\nb = \"y\"\n", r#"{"a":"it","b":"z"}"#, "a = 'it' # q\nb = \"z\"\n"),
+        ("a = [\n  1, # one\n  2, # two\n]\n", r#"{"a":[2]}"#, "a = [\n  2, # two\n]\n"),
+        (
+            "a = [\n  1, # one\n  2, # two\n]\n",
+            r#"{"a":[1,2,3]}"#,
+            "a = [\n  1, # one\n  2, # two\n  3,\n]\n",
+        ),
+        ("a = [ 1, 2 ] # x\n", r#"{"a":[1,2,3]}"#, "a = [ 1, 2, 3 ] # x\n"),
+        (
+            "p = { x = 1, y = 2 } # p\n",
+            r#"{"p":{"x":1,"y":3,"z":"q"}}"#,
+            "p = { x = 1, y = 3, z = \"q\" } # p\n",
+        ),
+        ("p = { x = 1, y = 2 }\n", r#"{"p":{"y":2}}"#, "p = { y = 2 }\n"),
+        ("d = 1979-05-27 # born\n", r#"{"d":"1980-01-01"}"#, "d = 1980-01-01 # born\n"),
+        ("d = 1979-05-27 # born\n", r#"{"d":"soon"}"#, "d = \"soon\" # born\n"),
+        ("d = [1979-05-27]\n", r#"{"d":["1979-05-27","1980-01-01"]}"#, "d = [1979-05-27, 1980-01-01]\n"),
+        ("a.b = 1 # x\na.c = 2\n", r#"{"a":{"b":1,"c":2,"d":3}}"#, "a.b = 1 # x\na.c = 2\na.d = 3\n"),
+        (
+            "[[l]]\nn = 1 # one\n\n[[l]]\nn = 2 # two\n",
+            r#"{"l":[{"n":1},{"n":2},{"n":3}]}"#,
+            "[[l]]\nn = 1 # one\n\n[[l]]\nn = 2 # two\n\n[[l]]\nn = 3\n",
+        ),
+        ("[[l]]\nn = 1 # one\n\n[[l]]\nn = 2 # two\n", r#"{"l":[{"n":2}]}"#, "[[l]]\nn = 2 # two\n"),
+        ("a = 1\r\nb = 2 # x\r\n", r#"{"a":1,"b":3}"#, "a = 1\r\nb = 3 # x\r\n"),
+        ("a = 1\r\nb = 2\nc = 3", r#"{"a":1,"b":3,"c":3}"#, "a = 1\r\nb = 3\nc = 3"),
+        ("a = 1", r#"{"a":2}"#, "a = 2"),
+        ("\u{feff}a = 1\n", r#"{"a":2}"#, "\u{feff}a = 2\n"),
+        ("a = 1\n", r#"{"a":1,"t":{"x":1},"l":[{"y":1}]}"#, "a = 1\n\n[t]\nx = 1\n\n[[l]]\ny = 1\n"),
+        ("f = 1.10\ng = 1_000\n", r#"{"f":1.10,"g":1000,"h":2}"#, "f = 1.10\ng = 1_000\nh = 2\n"),
+    ];
+    for (text, to, expected) in table {
+        assert_eq!(edited(text, to).as_deref(), Ok(expected), "{text} -> {to}");
+    }
+}
+
+#[test]
+fn what_toml_does_not_have_is_refused() {
+    for (to, reason) in
+        [(r#"{"a":null}"#, "no null"), ("[1]", "table"), (r#"{"a":99999999999999999999}"#, "64 bits")]
+    {
+        assert!(edited("a = 1\n", to).unwrap_err().contains(reason), "{to}");
+    }
+}
