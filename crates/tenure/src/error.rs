@@ -82,6 +82,21 @@ impl Error {
         error
     }
 
+    /// A watch whose time is over.
+    pub(crate) fn unchanged(path: &Path, waited: Duration) -> Error {
+        let mut error = Error::new(Kind::Busy, path, format!("did not change in {}", Age(waited)));
+        error.0.waited = waited;
+        error
+    }
+
+    /// This failure came when these documents were changed already.
+    pub(crate) fn after(mut self, done: &[String]) -> Error {
+        if !done.is_empty() {
+            self.0.message.push_str(&format!(". Changed before this one, and so left: {}", done.join(", ")));
+        }
+        self
+    }
+
     pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {
         let message = format!("the wait for this lock was cancelled after {}", Age(waited));
         let mut error = Error::new(Kind::Cancelled, path, message);
@@ -101,6 +116,11 @@ impl Error {
 
     pub(crate) fn missing(path: &Path) -> Error {
         let message = "no such file; nothing creates it but an update or a replace";
+        Error::new(Kind::Missing, path, message.to_owned())
+    }
+
+    pub(crate) fn missing_version(path: &Path) -> Error {
+        let message = "no earlier version was kept beside it, so there is nothing to go back to";
         Error::new(Kind::Missing, path, message.to_owned())
     }
 
@@ -192,7 +212,8 @@ impl Error {
         self.0.kind == Kind::AlreadyHeld
     }
 
-    /// The document does not exist, and neither an initial value nor null fits the type asked for.
+    /// The document does not exist, and neither an initial value nor null fits the type asked for; or there is no earlier
+    /// version of it to go back to.
     pub fn is_missing(&self) -> bool {
         self.0.kind == Kind::Missing
     }

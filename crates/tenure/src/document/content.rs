@@ -66,7 +66,7 @@ pub(super) fn read_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) 
 }
 
 /// The document's value, if its text is one that can be edited.
-fn editable_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) -> Result<Value> {
+pub(super) fn editable_value<H: Host>(document: &Document<H>, bytes: Option<&[u8]>) -> Result<Value> {
     value(document, bytes, Format::parse)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn read_model<T: DeserializeOwned, H: Host>(
 }
 
 /// The document as a `T`; `value` is what it reads as.
-fn model<T: DeserializeOwned, H: Host>(
+pub(super) fn model<T: DeserializeOwned, H: Host>(
     document: &Document<H>,
     bytes: Option<&[u8]>,
     value: &Value,
@@ -183,13 +183,13 @@ pub(super) fn with_bytes<O: Outcome, H: Host>(
     Ok((bytes.is_some() || !new.is_empty()).then_some(new))
 }
 
-fn failed(path: &Path, error: BoxError) -> Error {
+pub(super) fn failed(path: &Path, error: BoxError) -> Error {
     Error::rejected(path, error.to_string(), Some(error))
 }
 
 /// The file's text with the differences between `before` and `after` carried over; a file that is missing or
 /// empty is written afresh.
-fn carry_over<H: Host>(
+pub(super) fn carry_over<H: Host>(
     document: &Document<H>,
     bytes: Option<&[u8]>,
     file: &Value,

@@ -32,11 +32,16 @@
 
 mod content;
 mod difference;
+mod draft;
 mod formats;
 mod merge;
 mod replace;
+mod three_way;
+mod together;
 mod update;
 mod value;
+mod versions;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,9 +52,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use content::Outcome;
+pub use draft::{Draft, Uncommitted};
 pub use formats::Format;
+pub use three_way::Clash;
+pub use together::update_all;
 pub use value::{DEPTH_MAX, Fields, Value};
+pub use watch::Watch;
 
+use self::replace::Place;
 use crate::error::{BoxError, Error, Result};
 use crate::host::{Host, Native};
 use crate::lock::{Contention, Report};
@@ -105,6 +115,7 @@ pub struct Document<H: Host = Native> {
     durability: Durability,
     initial: Option<Value>,
     mode: Option<u32>,
+    versions_kept: Option<usize>,
     expected: Option<Version>,
     report: Option<Report>,
 }
@@ -127,6 +138,7 @@ impl<H: Host> Document<H> {
             durability: Durability::Power,
             initial: None,
             mode: None,
+            versions_kept: None,
             expected: None,
             report: None,
         }
@@ -168,6 +180,15 @@ impl<H: Host> Document<H> {
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Document<H> {
         self.mode = Some(mode);
+        self
+    }
+
+    /// Keeps the last `count` versions beside the document (at least one): before a change, the content that it replaces is
+    /// written to `<file>.~N~`, N one more than the largest there is, and the oldest beyond `count` are removed. Default:
+    /// none are kept, and none that are there are touched.
+    #[must_use]
+    pub fn keep_versions(mut self, count: usize) -> Document<H> {
+        self.versions_kept = Some(count.max(1));
         self
     }
 
@@ -313,6 +334,32 @@ impl<H: Host> Document<H> {
         mut change: impl FnMut(&mut Vec<u8>) -> O,
     ) -> Result<Receipt> {
         update::step(self, &wait.into(), &mut |bytes| content::with_bytes(self, bytes, &mut change))
+    }
+
+    /// The versions that [`Document::keep_versions`] has kept, the newest last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_permission`], [`Error::is_io`].
+    pub fn versions(&self) -> Result<Vec<PathBuf>> {
+        let target = update::resolve(&self.host, &self.path)?;
+        let place = Place { host: &self.host, path: &target, durability: self.durability };
+        Ok(versions::list(&place)?.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Goes back to the newest version that was kept, which so is the document again and is no longer kept beside it.
+    /// What it replaces is left in `<file>.~undone~`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_missing`] if no version was kept; otherwise as for [`Document::replace_bytes`].
+    pub fn undo(&self, wait: impl Into<Patience>) -> Result<Receipt> {
+        versions::undo(self, &wait.into())
+    }
+
+    /// The document's states as they come, from the one it has now: see [`Watch::next`].
+    pub fn watch(&self) -> Watch<H> {
+        Watch::of(self.clone())
     }
 
     /// Writes the document whole, whatever stood there, in the layout of a new document.

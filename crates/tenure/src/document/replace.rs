@@ -34,6 +34,13 @@ pub(super) struct Found<F> {
     file: F,
 }
 
+impl<F> Found<F> {
+    /// The open file.
+    pub(super) fn file(&self) -> &F {
+        &self.file
+    }
+}
+
 /// Where the document really is.
 pub(super) struct Place<'a, H: Host> {
     pub(super) host: &'a H,
@@ -69,7 +76,15 @@ impl<H: Host> Prepared<H> {
     }
 }
 
-impl<H: Host> Place<'_, H> {
+impl<'a, H: Host> Place<'a, H> {
+    /// Another file, treated likewise.
+    pub(super) fn at<'b>(&self, path: &'b Path) -> Place<'b, H>
+    where
+        'a: 'b,
+    {
+        Place { host: self.host, path, durability: self.durability }
+    }
+
     /// The document's content, `None` if it does not exist.
     pub(super) fn read(&self) -> Result<Option<Found<H::File>>> {
         let fail = |errno| Error::host("read the file", self.path, errno);

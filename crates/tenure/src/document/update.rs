@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::replace::{Found, Place};
-use super::{Document, Reached, Receipt, Version};
+use super::{Document, Reached, Receipt, Version, versions};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileKind, Host, Open};
 use crate::lock::{Creation, Held, Lock};
@@ -21,7 +21,7 @@ use crate::wait::Patience;
 const LINKS_MAX: usize = 40;
 
 /// How often a step starts again because somebody broke the rules, before it gives up and says so.
-const ROUNDS_MAX: usize = 16;
+pub(super) const ROUNDS_MAX: usize = 16;
 
 /// Makes the new content of the old, or `None` if nothing is to be changed.
 type Change<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>;
@@ -42,9 +42,14 @@ pub(super) fn step<H: Host>(
             return Ok(receipt);
         }
     }
+    Err(disturbed(&document.path))
+}
+
+/// Why a step gave up.
+pub(super) fn disturbed(path: &Path) -> Error {
     let problem = "was replaced, or its lock file deleted, each time it was about to be changed: \
                    some program changes it without taking its lock. Nothing was written";
-    Err(Error::conflict(&document.path, problem))
+    Error::conflict(path, problem)
 }
 
 /// Steps 3 to 7; `None` asks for another round.
@@ -67,11 +72,12 @@ fn locked<H: Host>(
         return Ok(Some(Receipt { changed: false, version: Version::of(old), durability }));
     };
     if !held.is_mine() {
-        let problem =
-            "the updater forked, and this is the child: the lock is its parent's. Nothing was written";
-        return Err(Error::conflict(target, problem));
+        return Err(forked(target));
     }
     let mut prepared = place.prepare(&new, found.as_ref(), document.mode)?;
+    if let (Some(count), Some(found)) = (document.versions_kept, &found) {
+        versions::keep(&place, found, count)?;
+    }
     if !held.is_current()? || !place.is_unchanged(found.as_ref())? || !place.commit(&mut prepared)? {
         return Ok(None);
     }
@@ -82,8 +88,14 @@ fn locked<H: Host>(
     Ok(Some(Receipt { changed: true, version: Version::of(Some(&new)), durability }))
 }
 
+/// What an updater's forked child hears.
+pub(super) fn forked(target: &Path) -> Error {
+    let problem = "the updater forked, and this is the child: the lock is its parent's. Nothing was written";
+    Error::conflict(target, problem)
+}
+
 /// The sidecar, open to whoever may use the document.
-fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
+pub(super) fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
     let mut lock = Lock::flock_on(document.host.clone(), target.with_file_name(name));
@@ -133,7 +145,7 @@ pub(super) fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
     Err(Error::host("follow the symbolic link", path, Errno::LOOP))
 }
 
-fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {
+pub(super) fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {
     match found {
         Some(found) if found.stat.links > 1 => {
             let problem = format!(

@@ -133,6 +133,16 @@ fn write_string(out: &mut String, text: &str) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
+/// A field as a step of a jq path.
+pub(crate) fn step(key: &str) -> String {
+    let is_word = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match is_word {
+        true => format!(".{key}"),
+        false => format!("[{}]", Value::String(key.to_owned())),
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_text(f.alternate().then_some("  ")))

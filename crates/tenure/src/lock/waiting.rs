@@ -245,13 +245,13 @@ impl<'a, H: Host> Waiting<'a, H> {
 }
 
 /// How long to sleep at most between two looks: the backstop, or, where nothing tells of changes, growing pauses.
-pub(super) fn pauses(watched: bool) -> impl Iterator<Item = Duration> {
+pub(crate) fn pauses(watched: bool) -> impl Iterator<Item = Duration> {
     let first = if watched { *POLL.end() } else { *POLL.start() };
     std::iter::successors(Some(first), |pause| Some((*pause * 2).min(*POLL.end())))
 }
 
 /// Between three quarters of `time` and all of it, so that waiters do not march in step.
-pub(super) fn jittered(time: Duration, random: u64) -> Duration {
+pub(crate) fn jittered(time: Duration, random: u64) -> Duration {
     let share = u32::try_from(random % 256).unwrap_or(0);
     time - time / 4 * share / 256
 }

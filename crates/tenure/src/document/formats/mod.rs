@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use self::json::Dialect;
 use super::difference::difference;
-use super::value::{DEPTH_MAX, Value};
+use super::value::{DEPTH_MAX, Value, step};
 
 /// How a document's bytes are read and written. All are UTF-8, with an optional byte order mark, which stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +207,8 @@ fn first_difference(a: &Value, b: &Value) -> String {
             let keys = a.keys().chain(b.keys());
             let key = keys.into_iter().find(|key| a.get(*key) != b.get(*key));
             key.map_or(".".to_owned(), |key| match (a.get(key), b.get(key)) {
-                (Some(a), Some(b)) => format!(".{key}{}", first_difference(a, b)),
-                _ => format!(".{key}"),
+                (Some(a), Some(b)) => format!("{}{}", step(key), first_difference(a, b)),
+                _ => step(key),
             })
         }
         (Value::Array(a), Value::Array(b)) => {
