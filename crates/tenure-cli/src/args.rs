@@ -1,12 +1,15 @@
 //! What the commands take.
 
+mod document;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use tenure::{Handle, Version, Wait};
+use tenure::{Handle, Wait};
 
+pub(crate) use self::document::{Edit, Expression, Get, Undo, Update};
 use crate::exit;
 
 /// The shortest lifetime that the library accepts.
@@ -30,6 +33,8 @@ pub(crate) enum Command {
     Run(Run),
     Update(Update),
     Get(Get),
+    Edit(Edit),
+    Undo(Undo),
     Status(Status),
     Lock(Lock),
     Break(Break),
@@ -101,89 +106,6 @@ Examples:
   tenure run --wait 30s --shared db.lock -- pg_dump app
   tenure run --kind lockfile --lifetime 1m /mnt/team/build.lock -- make
   tenure run /var/lib/app -- backup /var/lib/app  # a directory is a lock as well";
-
-/// Change a JSON file with a jq expression, as one step that nothing comes between
-///
-/// Reads FILE (a missing one is null), runs EXPR on it, and puts the one result in its place, so that a crash
-/// at any moment leaves the old content or the new one. Prints the new document. The layout, and whatever the
-/// expression did not change, stay as they are. Concurrent updates wait for each other: FILE.lock beside FILE
-/// is the lock, and is never deleted.
-#[derive(Debug, Args)]
-#[command(after_help = UPDATE_EXAMPLES)]
-pub(crate) struct Update {
-    /// The file to change
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) expression: Expression,
-    /// What a missing or empty file holds before EXPR runs: an expression on null
-    #[arg(long, value_name = "EXPR")]
-    pub(crate) init: Option<String>,
-    /// Write nothing; print the change as a unified diff
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Wait at most this long for other updates (default: for ever)
-    #[arg(long, short = 'w', value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) wait: Option<Duration>,
-    /// What the change must survive once tenure has ended
-    #[arg(long, value_enum, default_value_t = DurabilityArg::Power)]
-    pub(crate) durability: DurabilityArg,
-    /// Change nothing (exit 76) unless the file is this version, as `tenure get --json` or an earlier
-    /// `update --json` printed it; `absent` for a file that must not exist
-    #[arg(long, value_name = "V")]
-    pub(crate) if_version: Option<Version>,
-    /// Print an object with changed, version, durability and document
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) json: bool,
-}
-
-const UPDATE_EXAMPLES: &str = "\
-Examples:
-  tenure update state.json '.visits += 1'
-  tenure update config.json --arg host \"$HOST\" '.hosts += [$host]'
-  tenure update queue.json --init '[]' '. + [\"job\"]'
-  tenure update --dry-run config.json 'del(.obsolete)'";
-
-/// Read a JSON file, or what a jq expression makes of it
-///
-/// Takes no lock and waits for nobody: an update puts the new file in place in one step. Prints every result.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  tenure get state.json .visits\n  tenure get -r config.json '.servers | keys[]'"
-)]
-pub(crate) struct Get {
-    /// The file to read
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    #[command(flatten)]
-    pub(crate) expression: Expression,
-    /// Print an object with version and results
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// A jq expression and its variables.
-#[derive(Debug, Args)]
-pub(crate) struct Expression {
-    /// The jq expression (as jaq understands it: <https://gedenkt.at/jaq/manual/>)
-    #[arg(value_name = "EXPR")]
-    pub(crate) code: Option<String>,
-    /// Read the expression from a file
-    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "code", value_hint = ValueHint::FilePath)]
-    pub(crate) from_file: Option<PathBuf>,
-    /// Set $NAME to the string VALUE
-    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"])]
-    pub(crate) arg: Vec<String>,
-    /// Set $NAME to a JSON value
-    #[arg(long, num_args = 2, value_names = ["NAME", "JSON"])]
-    pub(crate) argjson: Vec<String>,
-    /// Print strings as they are, without quotes
-    #[arg(long, short = 'r')]
-    pub(crate) raw: bool,
-    /// Stop an expression that runs longer than this
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    pub(crate) time_limit: Duration,
-}
 
 /// Say who holds a lock
 ///
@@ -279,14 +201,6 @@ pub(crate) enum KindArg {
     Flock,
     /// The file itself, by being there
     Lockfile,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum DurabilityArg {
-    /// A power loss: file and directory are synced to disk
-    Power,
-    /// The death of any process; not synced
-    Process,
 }
 
 /// The `Wait` that `--wait` asks for.

@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Io,
     /// Somebody else holds the lock.
     Busy,
-    /// The document is another version than the one named.
+    /// The document is another version than the one named, or others changed it in the same places.
     Conflict,
     /// The operating system denies the access.
     Permission,
@@ -104,7 +104,8 @@ Exit codes:
   73   the file or its lock can't be created there
   74   input/output error: disk full, EIO, too many open files
   75   busy: somebody else holds the lock
-  76   conflict: not the version that --if-version names
+  76   conflict: not the version that --if-version names, or changed by others in
+       the same places
   77   permission denied
   79   the lock was lost while it was held: its lifetime ended, or it was broken
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by

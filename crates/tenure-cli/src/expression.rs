@@ -234,7 +234,7 @@ fn to_val(value: &Value) -> Result<Val, String> {
         Value::Null => Val::Null,
         Value::Bool(value) => Val::Bool(*value),
         Value::Number(text) => Val::from_num(text).map_err(|error| error.to_string())?,
-        Value::String(text) => Val::from(text.clone()),
+        Value::String(text) | Value::Foreign(text) => Val::from(text.clone()),
         Value::Array(items) => {
             items.iter().map(to_val).collect::<Result<Vec<_>, _>>().map(|items| Val::Arr(items.into()))?
         }

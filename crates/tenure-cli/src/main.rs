@@ -33,6 +33,8 @@ fn run(command: &Command) -> ExitCode {
         Command::Run(args) => cmd::run::run(args),
         Command::Update(args) => cmd::update::update(args),
         Command::Get(args) => cmd::get::get(args),
+        Command::Edit(args) => cmd::edit::edit(args),
+        Command::Undo(args) => cmd::undo::undo(args),
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),
         Command::Break(args) => cmd::break_lock::break_lock(args),

@@ -14,9 +14,15 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(200);
 
 /// Prints data. A reader that has gone away (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_on(text).map(drop)
+}
+
+/// Prints data; `false` if its reader has gone away, so that there is no more to do.
+pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
     match write(text) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(unwritten(&error)),
     }
 }
 
@@ -47,9 +53,14 @@ pub(crate) fn tell_waiting(contention: &Contention) {
 
 /// One result, indented; with `raw`, a string is printed as its text.
 pub(crate) fn print_value(value: &Value, raw: bool) -> Result<(), Failure> {
+    print(&value_text(value, raw))
+}
+
+/// The text that [`print_value`] prints.
+pub(crate) fn value_text(value: &Value, raw: bool) -> String {
     match value {
-        Value::String(text) if raw => print(&format!("{text}\n")),
-        value => print(&format!("{value:#}\n")),
+        Value::String(text) | Value::Foreign(text) if raw => format!("{text}\n"),
+        value => format!("{value:#}\n"),
     }
 }
 

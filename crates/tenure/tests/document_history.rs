@@ -30,7 +30,7 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
-fn set(document: &Document, field: &str, value: Value) {
+fn set(document: &Document, field: &str, value: &Value) {
     document.update(Wait::Forever, |state: &mut Value| state[field] = value.clone()).unwrap();
 }
 
@@ -41,7 +41,7 @@ fn u5_a_draft_keeps_what_others_did_meanwhile() {
     let document = Document::open(&path);
     let mut draft = document.edit::<Value>().unwrap();
     draft["version"] = json!(2);
-    set(&document, "user", json!("eve"));
+    set(&document, "user", &json!("eve"));
     draft.commit(Wait::Forever).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\n  \"version\": 2,\n  \"user\": \"eve\"\n}\n");
 }
@@ -54,7 +54,7 @@ fn a_clash_writes_nothing_and_gives_the_draft_back() {
     let mut draft = document.edit::<Value>().unwrap();
     draft["a"] = json!("mine");
     draft["b"] = json!("mine");
-    set(&document, "a", json!("theirs"));
+    set(&document, "a", &json!("theirs"));
     let uncommitted = draft.commit(Wait::Forever).unwrap_err();
     assert!(uncommitted.error().is_conflict());
     let [clash] = uncommitted.clashes() else { panic!("{uncommitted:?}") };
@@ -91,7 +91,7 @@ fn versions_are_kept_and_come_back() {
     let (_directory, path) = scratch();
     let document = Document::open(&path).keep_versions(2);
     for n in 1..=5 {
-        set(&document, "n", json!(n));
+        set(&document, "n", &json!(n));
     }
     assert_eq!(names(&path), ["state.json", "state.json.lock", "state.json.~3~", "state.json.~4~"]);
     assert_eq!(document.versions().unwrap().len(), 2);
@@ -275,7 +275,7 @@ fn a_watch_tells_each_state_once() {
     let others = document.clone();
     let writer = std::thread::spawn(move || {
         for n in 1..=20 {
-            set(&others, "n", json!(n));
+            set(&others, "n", &json!(n));
             std::thread::sleep(Duration::from_millis(20));
         }
     });

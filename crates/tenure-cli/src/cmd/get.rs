@@ -1,9 +1,9 @@
-//! `tenure get`: read without a lock.
+//! `tenure get`: read without a lock, once or for as long as somebody looks.
 
 use std::process::ExitCode;
 
 use tenure::document::Value;
-use tenure::{Document, Version};
+use tenure::{Document, Version, Wait};
 
 use crate::args::Get;
 use crate::exit::{Exit, Failure};
@@ -12,20 +12,54 @@ use crate::output;
 
 pub(crate) fn get(args: &Get) -> Result<ExitCode, Failure> {
     let expression = Expression::from_args(&args.expression)?;
-    let (value, version) = Document::open(&args.file).read_versioned()?;
+    let document = args.format.open(&args.file);
+    if args.follow {
+        return follow(args, &document, &expression);
+    }
+    let (value, version) = document.read_versioned()?;
     if version == Version::of(None) {
         return Err(Failure::new(Exit::NoInput, format!("{}: no such file", args.file.display())));
     }
-    let (_, results) = expression
-        .run(&value)
-        .map_err(|problem| Failure::new(Exit::Data, format!("{}: {problem}", args.file.display())))?;
-    if args.json {
-        let fields = [("version", output::string(version)), ("results", Value::Array(results))];
-        output::print_value(&output::object(fields), false)?;
-    } else {
-        for result in &results {
-            output::print_value(result, args.expression.raw)?;
+    output::print(&text(args, version, results(args, &expression, &value)?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the results of each state that has others than the one before. What can't be read is said, and the next state
+/// awaited; only the end of the reader ends this.
+fn follow(args: &Get, document: &Document, expression: &Expression) -> Result<ExitCode, Failure> {
+    let mut watch = document.watch();
+    let mut printed = None;
+    loop {
+        let version = watch.next(Wait::Forever)?;
+        if version == Version::of(None) {
+            output::tell(format_args!("{}: no such file; waiting for it", args.file.display()));
+            continue;
+        }
+        let found = watch.value().map_err(Failure::from).and_then(|value| results(args, expression, &value));
+        match found {
+            Ok(results) if printed.as_ref() == Some(&results) => {}
+            Ok(results) => {
+                if !output::print_on(&text(args, version, results.clone()))? {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                printed = Some(results);
+            }
+            Err(failure) => output::tell(&failure.message),
         }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn results(args: &Get, expression: &Expression, value: &Value) -> Result<Vec<Value>, Failure> {
+    let found = expression.run(value);
+    let (_, results) =
+        found.map_err(|problem| Failure::new(Exit::Data, format!("{}: {problem}", args.file.display())))?;
+    Ok(results)
+}
+
+fn text(args: &Get, version: Version, results: Vec<Value>) -> String {
+    if args.json {
+        let fields = [("version", output::string(version)), ("results", Value::Array(results))];
+        return output::value_text(&output::object(fields), false);
+    }
+    results.iter().map(|result| output::value_text(result, args.expression.raw)).collect()
 }

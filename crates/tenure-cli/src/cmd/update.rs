@@ -1,29 +1,27 @@
 //! `tenure update`: change a document by expression.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tenure::document::Value;
-use tenure::{Document, Durability, Reached, Receipt};
+use tenure::{Document, Reached, Receipt};
 
-use crate::args::{DurabilityArg, Update, wait};
+use crate::args::{Update, wait};
 use crate::exit::{Exit, Failure};
 use crate::expression::{Expression, variables};
 use crate::output;
 
 pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
     // The deadline counts from here, not from when the expression is compiled.
-    let wait = wait(args.wait);
+    let wait = wait(args.writing.wait);
     if args.expression.code.is_none() && args.expression.from_file.is_none() {
         let problem = "an update needs an expression: tenure update FILE EXPR, or -f FILE";
         return Err(Failure::new(Exit::Usage, problem));
     }
     let expression = Expression::from_args(&args.expression)?;
-    // The default effect of this signal is to end the process; caught, the write fails with EFBIG instead.
-    let caught = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught)
-        .map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
+    catch_file_size_signal()?;
     let document = document(args)?;
     if args.dry_run {
         return preview(&document, &expression);
@@ -43,20 +41,12 @@ pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
         let done = if receipt.changed { "the change is made" } else { "the file needed no change" };
         Failure::new(failure.exit, format!("{}: {done}, but {}", args.file.display(), failure.message))
     })?;
-    if receipt.durability == Reached::Unknown {
-        let problem = "the change is made and visible, but syncing the directory failed, so it may not survive a power loss";
-        return Err(Failure::new(Exit::Io, format!("{}: {problem}", args.file.display())));
-    }
+    check_durable(&args.file, &receipt)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn document(args: &Update) -> Result<Document, Failure> {
-    let durability = match args.durability {
-        DurabilityArg::Power => Durability::Power,
-        DurabilityArg::Process => Durability::Process,
-    };
-    let mut document =
-        Document::open(&args.file).durability(durability).on_wait(output::SILENCE, output::tell_waiting);
+    let mut document = args.writing.apply(args.format.open(&args.file), args.backup);
     if let Some(version) = args.if_version {
         document = document.if_version(version);
     }
@@ -73,13 +63,34 @@ fn document(args: &Update) -> Result<Document, Failure> {
 
 fn preview(document: &Document, expression: &Expression) -> Result<ExitCode, Failure> {
     let (now, then) = document.preview(|value| Ok(expression.run_single(value)?))?;
-    let (old, new) =
-        (String::from_utf8_lossy(now.as_deref().unwrap_or_default()), String::from_utf8_lossy(&then));
-    let path = document.path().display().to_string();
-    let old_name = if now.is_some() { path.as_str() } else { "/dev/null" };
-    let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
-    output::print(&diff.unified_diff().header(old_name, &path).to_string())?;
+    output::print(&diff(document.path(), now.as_deref(), &then))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What would change, as a unified diff.
+pub(super) fn diff(path: &Path, now: Option<&[u8]>, then: &[u8]) -> String {
+    let (old, new) = (String::from_utf8_lossy(now.unwrap_or_default()), String::from_utf8_lossy(then));
+    let name = path.display().to_string();
+    let old_name = if now.is_some() { name.as_str() } else { "/dev/null" };
+    let diff = similar::TextDiff::from_lines(old.as_ref(), new.as_ref());
+    diff.unified_diff().header(old_name, &name).to_string()
+}
+
+/// The default effect of this signal is to end the process; caught, the write fails with EFBIG instead.
+pub(super) fn catch_file_size_signal() -> Result<(), Failure> {
+    let caught = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, caught)
+        .map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
+    Ok(())
+}
+
+/// Says what the receipt of a change leaves in doubt.
+pub(super) fn check_durable(path: &Path, receipt: &Receipt) -> Result<(), Failure> {
+    if receipt.durability == Reached::Unknown {
+        let problem = "the change is made and visible, but syncing the directory failed, so it may not survive a power loss";
+        return Err(Failure::new(Exit::Io, format!("{}: {problem}", path.display())));
+    }
+    Ok(())
 }
 
 fn report(receipt: &Receipt, document: Value) -> Value {

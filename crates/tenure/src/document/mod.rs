@@ -30,6 +30,7 @@
 //! look and our rename is lost. A file with several hard links, or a mount point, is refused: it would be
 //! locked under several names.
 
+mod by_hand;
 mod content;
 mod difference;
 mod draft;
@@ -51,6 +52,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use by_hand::Unmerged;
 pub use content::Outcome;
 pub use draft::{Draft, Uncommitted};
 pub use formats::Format;
