@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use toml_edit::{Decor, Document, DocumentMut, Item, Key, RawString, Table, Value as Toml};
 
-use super::{NOT_A_TABLE, item as read_item, new_item, new_table, new_value, value as read_value};
+use super::{NOT_A_TABLE, Source, new_item, new_table, new_value};
 use crate::document::difference::{Edit, FieldEdit, ItemEdit, applied};
 use crate::document::formats::list::{Comments, Manner, Pieces, Step, detached};
 use crate::document::value::Value;
@@ -176,7 +176,7 @@ fn change(item: &mut Item, edit: &Edit<'_>) -> Result<(), String> {
         (Item::Value(value), edit) => *value = edited_value(value, edit)?,
         (item, Edit::Set(new)) => *item = new_item(new)?,
         (item, edit) => {
-            let whole = applied(&read_item(item), edit);
+            let whole = applied(&Source("").item(item), edit);
             *item = Item::Value(new_value(&whole)?);
         }
     }
@@ -275,7 +275,7 @@ fn edited_text(text: &str, value: &Toml, edit: &Edit<'_>) -> Result<String, Stri
             steps.sort_by_key(|(index, _)| *index);
             Ok(pieces.edited(steps))
         }
-        _ => Ok(new_value(&applied(&read_value(&literal_of(&text[start..end])?), edit))?.to_string()),
+        _ => Ok(new_value(&applied(&Source("").value(&literal_of(&text[start..end])?), edit))?.to_string()),
     }
 }
 

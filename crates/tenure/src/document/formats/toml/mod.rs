@@ -7,51 +7,61 @@ mod edit;
 #[cfg(test)]
 mod tests;
 
-use toml_edit::{Array, ArrayOfTables, Datetime, DocumentMut, InlineTable, Item, Table, Value as Toml};
+use toml_edit::{
+    Array, ArrayOfTables, Datetime, Document, DocumentMut, InlineTable, Item, Table, Value as Toml,
+};
 
 pub(crate) use self::edit::edit;
 use super::Problem;
 use crate::document::value::{DEPTH_MAX, Fields, Value};
 
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+    let document = Document::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         Problem::at(text.as_bytes(), offset, error.message().replace('\n', ", "))
     })?;
-    let value = table(document.as_table());
+    let value = Source(text).table(document.as_table());
     match value.is_deeper_than(DEPTH_MAX) {
         true => Err(Problem::at(text.as_bytes(), 0, format!("nested more than {DEPTH_MAX} deep"))),
         false => Ok(value),
     }
 }
 
-fn table(table: &Table) -> Value {
-    let fields = table.iter().filter(|(_, item)| !item.is_none());
-    Value::Object(fields.map(|(key, found)| (key.to_owned(), item(found))).collect())
-}
+/// The text that a tree was parsed from; a tree of values that has its own text needs none.
+struct Source<'t>(&'t str);
 
-fn item(item: &Item) -> Value {
-    match item {
-        Item::None => Value::Null,
-        Item::Value(found) => value(found),
-        Item::Table(found) => table(found),
-        Item::ArrayOfTables(tables) => Value::Array(tables.iter().map(table).collect()),
+impl Source<'_> {
+    fn table(&self, table: &Table) -> Value {
+        let fields = table.iter().filter(|(_, item)| !item.is_none());
+        Value::Object(fields.map(|(key, item)| (key.to_owned(), self.item(item))).collect())
     }
-}
 
-fn value(found: &Toml) -> Value {
-    match found {
-        Toml::String(text) => Value::String(text.value().clone()),
-        Toml::Integer(number) => Value::Number(number.value().to_string()),
-        Toml::Float(number) => {
-            let raw = number.as_repr().and_then(|repr| repr.as_raw().as_str());
-            float(*number.value(), raw.unwrap_or_default())
+    fn item(&self, item: &Item) -> Value {
+        match item {
+            Item::None => Value::Null,
+            Item::Value(value) => self.value(value),
+            Item::Table(table) => self.table(table),
+            Item::ArrayOfTables(tables) => {
+                Value::Array(tables.iter().map(|table| self.table(table)).collect())
+            }
         }
-        Toml::Boolean(value) => Value::Bool(*value.value()),
-        Toml::Datetime(moment) => Value::Foreign(moment.value().to_string()),
-        Toml::Array(items) => Value::Array(items.iter().map(value).collect()),
-        Toml::InlineTable(fields) => {
-            Value::Object(fields.iter().map(|(key, field)| (key.to_owned(), value(field))).collect())
+    }
+
+    fn value(&self, value: &Toml) -> Value {
+        match value {
+            Toml::String(text) => Value::String(text.value().clone()),
+            Toml::Integer(number) => Value::Number(number.value().to_string()),
+            Toml::Float(number) => {
+                let raw = number.as_repr().map(|repr| repr.as_raw());
+                let span = || raw.and_then(|raw| self.0.get(raw.span()?));
+                float(*number.value(), raw.and_then(|raw| raw.as_str()).or_else(span).unwrap_or_default())
+            }
+            Toml::Boolean(value) => Value::Bool(*value.value()),
+            Toml::Datetime(moment) => Value::Foreign(moment.value().to_string()),
+            Toml::Array(items) => Value::Array(items.iter().map(|item| self.value(item)).collect()),
+            Toml::InlineTable(fields) => {
+                Value::Object(fields.iter().map(|(key, field)| (key.to_owned(), self.value(field))).collect())
+            }
         }
     }
 }
