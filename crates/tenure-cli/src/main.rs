@@ -16,6 +16,10 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
+    // flock(1) has its own way with arguments, and is run too often to wait for clap to set up.
+    if let Some(code) = cmd::flock::called() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -33,6 +37,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Run(args) => cmd::run::run(args),
         Command::Update(args) => cmd::update::update(args),
         Command::Get(args) => cmd::get::get(args),
+        Command::Flock { arguments } => return cmd::flock::command(arguments.clone()),
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),
         Command::Break(args) => cmd::break_lock::break_lock(args),

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod break_lock;
+pub(crate) mod flock;
 pub(crate) mod get;
 mod kind;
 pub(crate) mod lock;

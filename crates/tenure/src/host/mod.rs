@@ -18,6 +18,7 @@ pub mod faulty;
 mod local;
 mod native;
 mod notice;
+mod numbered;
 mod process;
 
 use std::ffi::{OsStr, OsString};
@@ -27,6 +28,7 @@ use std::task::Waker;
 pub use local::{Local, Occupied, Ticket};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
+pub use numbered::{Answer, Request, expect_children, flock_numbered};
 pub use process::leads_session;
 pub use rustix::io::Errno;
 

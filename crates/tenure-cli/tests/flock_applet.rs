@@ -1,0 +1,390 @@
+//! Promise: `tenure flock`, and `tenure` under the name `flock`, take the command lines of util-linux's flock(1), answer them
+//! with the same code, print the same, and leave the same files.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "tests look at the real system"
+)]
+
+mod common;
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use common::{Ended, TENURE, directory, names, run};
+
+/// The shell's command lines, in which `flock` is one of the three programs.
+const LINES: &str = r#"
+flock
+flock -n
+flock -x -s
+flock --
+flock a
+flock abc
+flock 9x
+flock 0x1
+flock -
+flock ' 1'
+flock +1
+flock 1
+flock 007
+flock 99
+flock -1
+flock -- -1
+flock -- --
+flock 4294967297
+flock 99999999999999999999
+flock a true
+flock -- a true
+flock - true
+flock '' true
+flock a ''
+flock a a
+flock a a b c
+flock a ./nothing
+flock a no-such-program
+flock a /
+flock a -- true
+flock a --comm 'echo hi'
+flock a ./script one two
+flock a script one two
+flock -F a ./script one two
+flock a ./garbage
+flock -F a ./nothing
+flock a -c 'echo hi; exit 7'
+flock a --command 'echo hi >&2'
+flock a -c
+flock a -c 'echo hi' more
+flock a -c -- true
+flock a -c true --
+flock a -c ''
+flock -c a 'echo hi'
+flock -ca true
+SHELL=/bin/echo flock a -c 'x  y'
+SHELL= flock a -c 'echo "$0"'
+unset SHELL; flock a -c 'echo "$0"'
+SHELL=./nothing flock a -c 'echo "$0"'
+flock a sh -c 'exit 255'
+flock a sh -c 'kill -9 $$'
+flock a sh -c 'kill -TERM $$'
+flock -F a sh -c 'kill -TERM $$'; echo $?
+flock a echo -n --verbose -x
+flock a cat
+echo untouched | flock a cat
+{ echo one; echo two; } | { flock a true; cat; }
+flock -o a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
+flock a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
+flock -F a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
+flock -s -x a true
+flock -xsun a echo hi
+flock -e -o a true
+flock -oF a true
+flock -o -F
+flock -u a echo hi
+flock -? a true
+flock -Z a true
+flock -xZ a true
+flock -x-n a true
+flock -Z -h
+flock -w x -h
+flock -h -Z >/dev/null
+flock -hn >/dev/null
+flock -V -w x >/dev/null
+flock --h >/dev/null
+flock -h >/dev/full
+flock -V >/dev/full
+flock --verbose a true >/dev/full
+flock --bogus a true
+flock --bogus=3 a true
+flock --= a
+flock --=x a
+flock --n a true
+flock --n=3 a true
+flock --no a true
+flock --no-f a true
+flock --nonb a true
+flock --nonblock a true
+flock --nonblocking a true
+flock --nb a true
+flock --v a true
+flock --ver
+flock --verb a true >/dev/null
+flock --c a true
+flock --cl a true
+flock --co a true
+flock --con 3 a true
+flock --conflict-exit-code=3 a true
+flock --e a true
+flock --ex a true
+flock --s a true
+flock --shared=3 a true
+flock --shar=3 a true
+flock --u a true
+flock --t 5 a true
+flock --timeo=5 a true
+flock --wait
+flock --wai
+flock --wait=0 a true
+flock --wait= a true
+flock --wait a true
+flock -w
+flock -xw
+flock -w0 a true
+flock -nw0 a true
+flock -xw5 a true
+flock -w 0.25 a true
+flock -w .5 a true
+flock -w 1. a true
+flock -w +.5 a true
+flock -w ' 1' a true
+flock -w '1 ' a true
+flock -w 1e3 a true
+flock -w 1e400 a true
+flock -w 1e-400 a true
+flock -w -0.00000001 a true
+flock -w -0.5 a true
+flock -w -1 a true
+flock -n -w -1 a true
+flock -w -1 1
+flock -w nan a true
+flock -w inf a true
+flock -w 9999999999 a true
+flock -w 9223372036854774784 a true
+flock -w 9223372036854775807 a true
+flock -w 99999999999999999999 a true
+flock -w abc a true
+flock -w '' a true
+flock -w . a true
+flock -w 1e a true
+flock -w .5s a true
+flock -w 0,5 a true
+flock -w -- -1 a true
+flock -E
+flock -E 0 a true
+flock -E255 a true
+flock -E 256 a true
+flock -E 300 a true
+flock -E -1 a true
+flock -E -0 a true
+flock -E +5 a true
+flock -E ' 5' a true
+flock -E '5 ' a true
+flock -E 5x a true
+flock -E x a true
+flock -E '' a true
+flock -E + a true
+flock -E 0x10 a true
+flock -E 2147483648 a true
+flock -E 99999999999999999999 a true
+flock missing/file true
+flock a/file true
+flock loop true
+flock dangling true
+flock -n link true
+flock folder ls folder
+flock -s folder true
+flock folder/ true
+flock new/ true
+flock /dev/null echo hi
+flock /proc/version echo hi
+flock /proc/new true
+flock "$(printf '%0300d' 1)" true
+exec 9>nine; flock 9; echo $?
+exec 9>nine; flock -s 9; flock -x 9; flock -u 9; echo $?
+exec 9<folder; flock -n 9; echo $?
+exec 9>nine; flock 9 true
+flock -n a flock -n a true
+flock -n a flock -n -E 7 a true
+flock -s a flock -ns a echo both
+flock -s a flock -nx -E 9 a echo both
+flock -n a flock -w 0 -E 0 a echo no
+flock -n a flock -w 0.01 -E 4 a echo no
+flock -n a flock -n --verbose a echo no
+flock -n a flock -w 0.01 --verbose a echo no
+flock -n a flock -w 0.00001 --verbose a echo no
+flock -u a flock -n a echo yes
+flock -u a flock -u -n a echo yes
+flock -no a flock -n a echo no
+flock a sh -c 'exec 9<a; flock -n 9; echo $?'
+flock --verbose a true
+flock --verbose -u a true
+flock --verbose a ./nothing
+flock --verbose 1 >out
+trap '' CHLD; flock a sh -c 'exit 3'
+trap '' CHLD; flock a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
+trap '' INT TERM; flock a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
+exec <&-; flock a true
+umask 077; flock a true; stat -c %a a
+umask 0; flock a true; stat -c %a a
+umask 022; flock -n folder/b true; stat -c %a folder/b
+env -i "$(command -v flock)" a /bin/echo hi
+"#;
+
+/// The three programs, as folders in which each is called `flock`; the name that the third goes by is another.
+struct Programs {
+    folder: tempfile::TempDir,
+}
+
+const PEER: &str = "theirs";
+const OURS: [&str; 2] = ["ours", "command"];
+
+impl Programs {
+    fn new() -> Programs {
+        let folder = directory();
+        for name in [PEER, OURS[0], OURS[1]] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let theirs = run(Command::new("sh").args(["-c", "command -v flock"]));
+        symlink(theirs.stdout.trim(), folder.path().join(PEER).join("flock")).unwrap();
+        symlink(TENURE, folder.path().join(OURS[0]).join("flock")).unwrap();
+        let script = format!("#!/bin/sh\nexec '{TENURE}' flock \"$@\"\n");
+        let command = folder.path().join(OURS[1]).join("flock");
+        std::fs::write(&command, script).unwrap();
+        std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
+        Programs { folder }
+    }
+
+    /// Runs a shell's line in a new directory; returns what it did and left there.
+    fn run(&self, program: &str, line: &str) -> (Ended, Vec<String>) {
+        let at = directory();
+        let path = at.path();
+        std::fs::create_dir(path.join("folder")).unwrap();
+        for (name, text) in [("script", "echo \"$# $1\"; exit 5\n"), ("garbage", "\u{7f}ELF\0")] {
+            std::fs::write(path.join(name), text).unwrap();
+            std::fs::set_permissions(path.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        for (name, target) in [("loop", "loop"), ("dangling", "made"), ("link", "folder")] {
+            symlink(target, path.join(name)).unwrap();
+        }
+        let search = [self.folder.path().join(program), path.to_owned(), "/usr/bin".into(), "/bin".into()];
+        let mut shell = Command::new("bash");
+        shell.args(["-c", line]).current_dir(path).env("LC_ALL", "C").env("SHELL", "/bin/sh");
+        let ended = run(shell.env("PATH", std::env::join_paths(search).unwrap()));
+        let left = names(path);
+        (ended, left)
+    }
+}
+
+/// What was printed, without the time that a lock took, with our second name made the first, and sorted: flock(1) keeps
+/// its `--verbose` lines back until the command has written its own.
+fn comparable(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| {
+        let line = line.replace("tenure flock", "flock");
+        match line.split_once("lock took ") {
+            Some((before, time)) => {
+                let (seconds, unit) = time.split_once(' ').unwrap();
+                assert!(seconds.parse::<f64>().is_ok() && seconds.len() == 8, "{line}");
+                format!("{before}lock took T {unit}")
+            }
+            None => line,
+        }
+    });
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn command_lines_are_answered_as_flock_1_answers_them() {
+    let programs = Programs::new();
+    let mut different = Vec::new();
+    for line in LINES.lines().filter(|line| !line.is_empty()) {
+        let (theirs, their_files) = programs.run(PEER, line);
+        for program in OURS {
+            let (ours, our_files) = programs.run(program, line);
+            let same = theirs.status == ours.status
+                && comparable(&theirs.stdout) == comparable(&ours.stdout)
+                && comparable(&theirs.stderr) == comparable(&ours.stderr)
+                && their_files == our_files;
+            if !same {
+                different.push(format!(
+                    "{line}\n  {theirs:?} {their_files:?}\n  {program}: {ours:?} {our_files:?}"
+                ));
+            }
+        }
+    }
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+/// A message that begins with the name as it was called, where `getopt_long` speaks, and with its last part elsewhere.
+#[test]
+fn it_goes_by_the_name_that_it_was_called() {
+    let programs = Programs::new();
+    for line in ["-Z", "--ver", "", "-E x 1", "99"] {
+        let call = |program: &str| {
+            let (ended, _) = programs
+                .run(program, &format!("{}/flock {line}", programs.folder.path().join(program).display()));
+            ended.stderr.replace(&format!("/{program}/"), "/")
+        };
+        assert_eq!(call(OURS[0]), call(PEER), "{line}");
+    }
+    let other = run(Command::new("bash").args(["-c", &format!("exec -a flocks '{TENURE}' -Z")]));
+    assert!(other.stderr.contains("Usage: "), "another name is not flock: {}", other.stderr);
+}
+
+#[test]
+fn help_and_version_tell_what_flock_1_tells() {
+    let programs = Programs::new();
+    let (theirs, _) = programs.run(PEER, "flock --help");
+    let word = |text: &str| text.trim_matches(|c: char| !c.is_alphabetic() && c != '-').to_owned();
+    let options = |text: &str| -> Vec<String> {
+        text.split_whitespace().map(word).filter(|word| word.starts_with('-')).collect()
+    };
+    for program in OURS {
+        for line in ["flock -h", "flock --help", "flock -x --hel whatever"] {
+            let (ours, _) = programs.run(program, line);
+            assert_eq!((ours.code(), ours.stderr.as_str()), (Some(0), ""));
+            assert!(ours.stdout.contains("\nUsage:\n"), "{}", ours.stdout);
+            let told = options(&ours.stdout);
+            assert!(options(&theirs.stdout).len() > 20);
+            for option in options(&theirs.stdout) {
+                assert!(told.contains(&option), "{option}: {}", ours.stdout);
+            }
+        }
+        let (ours, _) = programs.run(program, "flock -V");
+        let name = if program == OURS[0] { "flock" } else { "tenure flock" };
+        assert_eq!(ours.stdout, format!("{name} from tenure {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn a_verbose_line_comes_before_what_the_command_prints() {
+    let programs = Programs::new();
+    for options in ["--verbose", "--verbose -F"] {
+        let (ended, _) = programs.run(OURS[0], &format!("flock {options} a echo hi"));
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert!(lines[0].starts_with("flock: getting lock took 0."), "{lines:?}");
+        assert_eq!(lines[1..], ["flock: executing echo", "hi"]);
+    }
+}
+
+/// Paths and arguments are bytes.
+#[test]
+fn a_name_that_is_no_text_is_left_as_it_is() {
+    let strange = |prefix: &str| OsString::from_vec([prefix.as_bytes(), b"\xff\xfe"].concat());
+    let at = directory();
+    let call = |program: &Path, arguments: &[&OsStr]| {
+        let output = Command::new(program).args(arguments).current_dir(&at).output().unwrap();
+        (output.status.code(), output.stdout, output.stderr)
+    };
+    let programs = Programs::new();
+    let program = |name: &str| programs.folder.path().join(name).join("flock");
+    let (file, missing, option) = (strange("a"), strange("missing/"), strange("--"));
+    let table: [&[&OsStr]; 5] = [
+        &[&file, "echo".as_ref(), &file],
+        &[&missing, "true".as_ref()],
+        &["a".as_ref(), &missing],
+        &["-w".as_ref(), &file, "a".as_ref(), "true".as_ref()],
+        &[&file],
+    ];
+    for arguments in table {
+        assert_eq!(call(&program(OURS[0]), arguments), call(&program(PEER), arguments), "{arguments:?}");
+    }
+    assert!(at.path().join(&file).exists());
+    assert_eq!(call(&program(OURS[0]), &[&option]).0, Some(64));
+}
