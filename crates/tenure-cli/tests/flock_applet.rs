@@ -9,14 +9,15 @@
 )]
 
 mod common;
+mod three;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, TENURE, directory, names, run};
+use common::{TENURE, directory, run};
+use three::{OURS, PEER, Programs};
 
 /// The shell's command lines, in which `flock` is one of the three programs.
 const LINES: &str = r#"
@@ -225,51 +226,6 @@ umask 022; flock -n folder/b true; stat -c %a folder/b
 env -i "$(command -v flock)" a /bin/echo hi
 "#;
 
-/// The three programs, as folders in which each is called `flock`; the name that the third goes by is another.
-struct Programs {
-    folder: tempfile::TempDir,
-}
-
-const PEER: &str = "theirs";
-const OURS: [&str; 2] = ["ours", "command"];
-
-impl Programs {
-    fn new() -> Programs {
-        let folder = directory();
-        for name in [PEER, OURS[0], OURS[1]] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let theirs = run(Command::new("sh").args(["-c", "command -v flock"]));
-        symlink(theirs.stdout.trim(), folder.path().join(PEER).join("flock")).unwrap();
-        symlink(TENURE, folder.path().join(OURS[0]).join("flock")).unwrap();
-        let script = format!("#!/bin/sh\nexec '{TENURE}' flock \"$@\"\n");
-        let command = folder.path().join(OURS[1]).join("flock");
-        std::fs::write(&command, script).unwrap();
-        std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
-        Programs { folder }
-    }
-
-    /// Runs a shell's line in a new directory; returns what it did and left there.
-    fn run(&self, program: &str, line: &str) -> (Ended, Vec<String>) {
-        let at = directory();
-        let path = at.path();
-        std::fs::create_dir(path.join("folder")).unwrap();
-        for (name, text) in [("script", "echo \"$# $1\"; exit 5\n"), ("garbage", "\u{7f}ELF\0")] {
-            std::fs::write(path.join(name), text).unwrap();
-            std::fs::set_permissions(path.join(name), PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        for (name, target) in [("loop", "loop"), ("dangling", "made"), ("link", "folder")] {
-            symlink(target, path.join(name)).unwrap();
-        }
-        let search = [self.folder.path().join(program), path.to_owned(), "/usr/bin".into(), "/bin".into()];
-        let mut shell = Command::new("bash");
-        shell.args(["-c", line]).current_dir(path).env("LC_ALL", "C").env("SHELL", "/bin/sh");
-        let ended = run(shell.env("PATH", std::env::join_paths(search).unwrap()));
-        let left = names(path);
-        (ended, left)
-    }
-}
-
 /// What was printed, without the time that a lock took, with our second name made the first, and sorted: flock(1) keeps
 /// its `--verbose` lines back until the command has written its own.
 fn comparable(text: &str) -> Vec<String> {
@@ -289,14 +245,14 @@ fn comparable(text: &str) -> Vec<String> {
     lines
 }
 
-#[test]
-fn command_lines_are_answered_as_flock_1_answers_them() {
+/// Runs every line by all three programs; `prefix` stands before each.
+fn assert_same(prefix: &str, lines: &str) {
     let programs = Programs::new();
     let mut different = Vec::new();
-    for line in LINES.lines().filter(|line| !line.is_empty()) {
-        let (theirs, their_files) = programs.run(PEER, line);
+    for line in lines.lines().map(|line| format!("{prefix}{line}")).filter(|line| line.contains("flock")) {
+        let (theirs, their_files) = programs.run(PEER, &line);
         for program in OURS {
-            let (ours, our_files) = programs.run(program, line);
+            let (ours, our_files) = programs.run(program, &line);
             let same = theirs.status == ours.status
                 && comparable(&theirs.stdout) == comparable(&ours.stdout)
                 && comparable(&theirs.stderr) == comparable(&ours.stderr)
@@ -309,6 +265,59 @@ fn command_lines_are_answered_as_flock_1_answers_them() {
         }
     }
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+#[test]
+fn command_lines_are_answered_as_flock_1_answers_them() {
+    assert_same("", LINES);
+}
+
+/// The superuser's privileges are dropped: they open everything.
+#[test]
+fn files_that_may_not_be_opened_are_answered_as_flock_1_answers_them() {
+    let drop_privileges = match rustix::process::geteuid().is_root() {
+        true => {
+            "test -n \"$dropped\" || exec env dropped=1 setpriv --inh-caps=-all --bounding-set=-all bash \"$0\"; "
+        }
+        false => "",
+    };
+    let lines = [("444", "true"), ("222", "true"), ("000", "true"), ("444", "sh -c 'echo hi >>a'")]
+        .map(|(mode, command)| format!("echo text >a; chmod {mode} a; flock -x a {command}; echo $?; cat a"));
+    let folder =
+        "chmod 500 folder; flock folder true; echo $?; flock folder/new true; echo $?; chmod 700 folder";
+    assert_same(drop_privileges, &[&lines.join("\n"), folder].join("\n"));
+}
+
+/// Faults that can't be had otherwise: what the calls on the lock file answer is up to strace.
+#[test]
+fn failing_calls_are_answered_as_flock_1_answers_them() {
+    let faults = [
+        ("open,openat", "ENOMEM", "1+"),
+        ("open,openat", "EMFILE", "1+"),
+        ("open,openat", "ENFILE", "1+"),
+        ("open,openat", "EROFS", "1+"),
+        ("open,openat", "ENOSPC", "1+"),
+        ("open,openat", "EIO", "1+"),
+        ("open,openat", "EISDIR", "1"),
+        ("flock", "EBADF", "1"),
+        ("flock", "EBADF", "1+"),
+        ("flock", "EIO", "1"),
+        ("flock", "ENOLCK", "1+"),
+        ("flock", "ENOMEM", "1+"),
+        ("flock", "EINVAL", "1+"),
+        ("flock", "EINTR", "1..5"),
+    ];
+    let lines = faults.iter().flat_map(|(call, fault, when)| {
+        ["", "-s", "-w 5"].map(|options| {
+            format!(
+                "touch a; strace -qq -P a -o log -e trace=open,openat,flock -e signal=none \
+                 -e inject={call}:error={fault}:when={when} \"$(command -v flock)\" {options} a sh -c 'echo hi' \
+                 2>said; echo $?; grep -v ^strace: said >&2; \
+                 sed 's/^[0-9]* //; s/^open(/openat(/; s/AT_FDCWD, //; s/|O_LARGEFILE//; s/([0-9]*,/(FD,/; s/ *=.*//' log"
+            )
+        })
+    });
+    assert_same("", &lines.collect::<Vec<_>>().join("\n"));
 }
 
 /// A message that begins with the name as it was called, where `getopt_long` speaks, and with its last part elsewhere.
