@@ -15,10 +15,27 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
+/// Runs before `main`, and before Rust's runtime has changed signals and descriptors that flock(1) hands on as they are.
+#[used]
+#[expect(
+    unsafe_code,
+    reason = "the one way to be early; what is called is safe, and needs nothing of the runtime"
+)]
+#[unsafe(link_section = ".init_array")]
+static EARLY: extern "C" fn() = early;
+
+#[expect(clippy::exit, reason = "there is no main yet that could return the code")]
+extern "C" fn early() {
+    let called = std::panic::catch_unwind(cmd::flock::called);
+    if let Some(code) = called.unwrap_or(Some(exit::Exit::Internal.code())) {
+        std::process::exit(code.into());
+    }
+}
+
 fn main() -> ExitCode {
-    // flock(1) has its own way with arguments, and is run too often to wait for clap to set up.
+    // Where the C library gives no arguments to what runs before this.
     if let Some(code) = cmd::flock::called() {
-        return code;
+        return code.into();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -37,7 +54,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Run(args) => cmd::run::run(args),
         Command::Update(args) => cmd::update::update(args),
         Command::Get(args) => cmd::get::get(args),
-        Command::Flock { arguments } => return cmd::flock::command(arguments.clone()),
+        Command::Flock { arguments } => return cmd::flock::command(arguments.clone()).into(),
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),
         Command::Break(args) => cmd::break_lock::break_lock(args),

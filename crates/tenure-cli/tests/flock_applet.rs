@@ -78,9 +78,9 @@ flock a echo -n --verbose -x
 flock a cat
 echo untouched | flock a cat
 { echo one; echo two; } | { flock a true; cat; }
-flock -o a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
-flock a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
-flock -F a sh -c 'ls -l /proc/$$/fd | grep -c /a$'
+flock -o a sh -c 'ls -l /proc/self/fd 2>/dev/null | grep -c /a$'
+flock a sh -c 'ls -l /proc/self/fd 2>/dev/null | grep -c /a$'
+flock -F a sh -c 'ls -l /proc/self/fd 2>/dev/null | grep -c /a$'
 flock -s -x a true
 flock -xsun a echo hi
 flock -e -o a true
@@ -219,7 +219,20 @@ flock --verbose 1 >out
 trap '' CHLD; flock a sh -c 'exit 3'
 trap '' CHLD; flock a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
 trap '' INT TERM; flock a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
+trap '' PIPE; flock a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
+trap '' PIPE; flock -F a sh -c 'grep SigIgn /proc/$$/status | tail -c 8'
+trap '' PIPE; flock -c x a | true
+flock -w 5 a sh -c 'grep -E "Sig(Ign|Blk|Cgt)" /proc/$$/status | tail -c 8'
+flock -F -w 5 a sh -c 'sleep 0.05; grep SigIgn /proc/$$/status | tail -c 8'
 exec <&-; flock a true
+exec <&-; flock 0
+exec <&-; flock a cat
+exec >&-; flock 1
+exec >&-; flock a sh -c 'echo hi 2>/dev/null'
+exec >&-; flock -h
+exec 2>&-; flock a ./nothing
+exec 2>&-; flock -n a flock -n --verbose a true
+(exec <&- >&- 2>&-; flock a sh -c "ls /proc/self/fd >out 2>/dev/null"); cat out
 umask 077; flock a true; stat -c %a a
 umask 0; flock a true; stat -c %a a
 umask 022; flock -n folder/b true; stat -c %a folder/b

@@ -20,6 +20,7 @@ mod native;
 mod notice;
 mod numbered;
 mod process;
+mod spawn;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,10 @@ use std::task::Waker;
 pub use local::{Local, Occupied, Ticket};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
-pub use numbered::{Answer, Request, expect_children, flock_numbered};
+pub use numbered::{Answer, Request, flock_numbered};
 pub use process::leads_session;
 pub use rustix::io::Errno;
+pub use spawn::{become_command, spawn};
 
 use crate::owner::{Holders, Identity};
 use crate::wait::Moment;

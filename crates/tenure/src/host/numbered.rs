@@ -109,12 +109,6 @@ fn set_timer(first: libc::timeval, repeat_us: libc::suseconds_t) -> Result<()> {
     check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) })
 }
 
-/// Gives SIGCHLD its default effect: where a caller has it ignored, a child leaves no status to wait for.
-pub fn expect_children() {
-    // SAFETY: the call takes no pointer, and replaces no handler that anybody here relies on.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-}
-
 fn now() -> Timespec {
     clock_gettime(ClockId::Monotonic)
 }

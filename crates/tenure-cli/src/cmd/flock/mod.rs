@@ -5,6 +5,9 @@
 //!    lock, open the file again for writing. 3. Start the command, which inherits the descriptor unless `--close`: the lock
 //!    lasts until the last process that has it is gone, and nobody unlocks it. 4. End as the command ended.
 //!
+//! It starts before Rust's runtime does: that ignores SIGPIPE, and opens standard descriptors that are closed, so that the
+//! command would get other ones than it was given, and `flock 0` lock another file.
+//!
 //! Unlike `tenure run` it does not look whether the path still names the locked file, says nothing of a wait, and passes no
 //! signal on: whoever kills it leaves the command with the lock.
 
@@ -15,14 +18,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
 
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
+use rustix::process::{WaitOptions, waitpid};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use tenure::host::{Answer, Request, expect_children, flock_numbered};
+use tenure::host::{Answer, Request, become_command, flock_numbered, spawn};
 
 use options::{Asked, Complaint, Patience, Task, What};
 
@@ -57,7 +59,7 @@ Options:
  -V, --version              show the version";
 
 /// Runs as flock(1) if that is what this process was called as, or to do.
-pub(crate) fn called() -> Option<ExitCode> {
+pub(crate) fn called() -> Option<u8> {
     let mut arguments = std::env::args_os();
     let program = arguments.next()?;
     let short = Path::new(&program).file_name().unwrap_or_default().to_owned();
@@ -68,7 +70,7 @@ pub(crate) fn called() -> Option<ExitCode> {
 }
 
 /// `tenure flock`.
-pub(crate) fn command(arguments: Vec<OsString>) -> ExitCode {
+pub(crate) fn command(arguments: Vec<OsString>) -> u8 {
     let name = OsString::from("tenure flock");
     Flock { full: name.clone(), short: name }.run(arguments)
 }
@@ -95,7 +97,7 @@ struct Flock {
 }
 
 impl Flock {
-    fn run(&self, arguments: Vec<OsString>) -> ExitCode {
+    fn run(&self, arguments: Vec<OsString>) -> u8 {
         let done = match options::parse(arguments) {
             Ok(Asked::Help) => print(&self.help()).map(|()| 0),
             Ok(Asked::Version) => {
@@ -109,12 +111,12 @@ impl Flock {
             }
         };
         match done {
-            Ok(code) => code.into(),
+            Ok(code) => code,
             Err(End(code, message)) => {
                 if let Some(message) = message {
                     say(&[self.short.as_bytes(), b": ", message.as_bytes()]);
                 }
-                code.into()
+                code
             }
         }
     }
@@ -166,30 +168,31 @@ impl Flock {
     fn execute(&self, task: &Task, opened: &OwnedFd, command: &[OsString]) -> Result<u8, End> {
         let (program, arguments) = command.split_first().expect("the parser demands a command");
         self.explain(task, &[b": executing ", program.as_bytes(), b"\n"].concat())?;
-        let failed = |error: std::io::Error| {
-            let code = if error.kind() == ErrorKind::OutOfMemory { EX_OSERR } else { EX_UNAVAILABLE };
-            End::because(code, &[b"failed to execute ", program.as_bytes()], errno(&error))
+        let failed = |errno| {
+            let code = if errno == Errno::NOMEM { EX_OSERR } else { EX_UNAVAILABLE };
+            End::because(code, &[b"failed to execute ", program.as_bytes()], errno)
         };
-        expect_children();
         if task.no_fork {
-            return Err(failed(Command::new(program).args(arguments).exec()));
+            return Err(failed(become_command(command)));
         }
         if task.close {
             let closed = rustix::io::fcntl_setfd(opened, FdFlags::CLOEXEC);
             closed.map_err(|errno| End::because(EX_OSERR, &[b"close-on-exec"], errno))?;
         }
-        let started = Command::new(program).args(arguments).spawn();
-        let started = started.or_else(|error| match errno(&error) {
+        let started = spawn(command).or_else(|errno| match errno {
             // A script without `#!`, which execvp(3) gives to the shell, but not posix_spawnp(3).
-            Errno::NOEXEC => Command::new(SHELL).arg(found(program)).args(arguments).spawn(),
-            _ => Err(error),
+            Errno::NOEXEC => spawn(&[&[SHELL.into(), found(program)], arguments].concat()),
+            errno => Err(errno),
         });
-        let mut child = started.map_err(|error| match errno(&error) {
-            Errno::AGAIN => End::because(EX_OSERR, &[b"fork failed"], Errno::AGAIN),
-            _ => failed(error),
+        let child = started.map_err(|errno| match errno {
+            Errno::AGAIN => End::because(EX_OSERR, &[b"fork failed"], errno),
+            errno => failed(errno),
         })?;
-        let status = child.wait().map_err(|error| End::because(1, &[b"waitpid failed"], errno(&error)))?;
-        let code = status.code().or(status.signal().map(|signal| 128 + signal));
+        let ended = rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()));
+        let ended = ended.map_err(|errno| End::because(1, &[b"waitpid failed"], errno))?;
+        let code = ended.and_then(|(_, status)| {
+            status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal))
+        });
         Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EX_OSERR))
     }
 
@@ -257,13 +260,14 @@ fn shell() -> OsString {
 }
 
 /// The file that `program` names, which may be one of the directories in `PATH` away.
-fn found(program: &OsStr) -> PathBuf {
-    let as_it_is = || PathBuf::from(program);
+fn found(program: &OsStr) -> OsString {
+    let as_it_is = || program.to_owned();
     if program.as_bytes().contains(&b'/') {
         return as_it_is();
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut candidates = std::env::split_paths(&path).map(|directory| directory.join(program));
+    let mut candidates =
+        std::env::split_paths(&path).map(|directory| directory.join(program).into_os_string());
     candidates.find(|file| rustix::fs::access(file, Access::EXEC_OK).is_ok()).unwrap_or_else(as_it_is)
 }
 

@@ -1,7 +1,8 @@
 //! The command line of flock(1), understood as `getopt_long(3)` does (pure).
 //!
 //! Long names may be shortened while it is clear which is meant, short options may stand together, and the first operand ends
-//! the options, so that those of the command are left alone. No argument parser at hand does all three; it is two tables.
+//! the options, so that those of the command are left alone. clap can be told most of this, but neither the order in which
+//! mistakes are found nor what is said of them; two tables can.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
