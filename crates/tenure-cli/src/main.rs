@@ -16,6 +16,8 @@ use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
 /// Runs before `main`, and before Rust's runtime has changed signals and descriptors that flock(1) hands on as they are.
+/// Not in the unit tests, whose first argument may be the `flock` of `cargo test flock`.
+#[cfg(not(test))]
 #[used]
 #[expect(
     unsafe_code,
@@ -24,6 +26,7 @@ use crate::exit::Failure;
 #[unsafe(link_section = ".init_array")]
 static EARLY: extern "C" fn() = early;
 
+#[cfg(not(test))]
 #[expect(clippy::exit, reason = "there is no main yet that could return the code")]
 extern "C" fn early() {
     let called = std::panic::catch_unwind(cmd::flock::called);
