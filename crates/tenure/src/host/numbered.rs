@@ -87,8 +87,8 @@ impl Alarm {
         check(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) })?;
         let first = libc::timeval {
             tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
-            // Rounded up, since a value of zero would stop the timer; less than a million all the same.
-            tv_usec: libc::suseconds_t::from(limit.subsec_micros().max(1)),
+            // Not zero, since that would stop the timer; less than a million all the same.
+            tv_usec: libc::suseconds_t::from(i32::try_from(limit.subsec_micros().max(1)).unwrap_or(1)),
         };
         set_timer(first, REPEAT_US)?;
         Ok(Alarm)
