@@ -5,6 +5,7 @@
 //! differ from machine to machine, ratios hardly do.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real system")]
 
+mod flock_start;
 mod lock_handoff;
 mod lock_uncontended;
 mod measure;
@@ -26,7 +27,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 4] = [
+const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -46,6 +47,11 @@ const BENCHMARKS: [Benchmark; 4] = [
         name: "run-command",
         about: "run `true` under a lock, the whole process",
         run: run_command::run,
+    },
+    Benchmark {
+        name: "flock-start",
+        about: "run `true` as flock(1) does, under its name and as a command",
+        run: flock_start::run,
     },
 ];
 

@@ -1,7 +1,6 @@
 //! What running a command under a lock costs at the shell: the whole process, from its start to its end.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::measure::{Finding, Plan, Result, Setting, side_by_side, timed};
@@ -18,22 +17,10 @@ pub(crate) fn run(setting: &Setting) -> Result<Finding> {
     let mut flock = Command::new("flock");
     flock.arg(&lock);
 
-    if !Path::new(tenure.get_program()).exists() {
-        let missing = tenure.get_program().display();
-        return Ok(Finding::Skipped(format!("there is no {missing}; build it: cargo build --release")));
-    }
-    match runs_commands(&flock) {
-        Ok(true) => {}
-        Ok(false) => {
-            return Ok(Finding::Skipped("the `flock` of this machine is not util-linux's".to_owned()));
+    for (name, program) in [("flock", &flock), ("tenure run", &tenure)] {
+        if let Some(reason) = obstacle(name, program)? {
+            return Ok(Finding::Skipped(reason));
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok(Finding::Skipped("this machine has no flock(1) to compare with".to_owned()));
-        }
-        Err(error) => return Err(error.into()),
-    }
-    if !runs_commands(&tenure)? {
-        return Ok(Finding::Skipped("this `tenure` has no working `run` yet".to_owned()));
     }
     flock.arg("true");
     tenure.arg("true");
@@ -44,14 +31,20 @@ pub(crate) fn run(setting: &Setting) -> Result<Finding> {
     side_by_side(contenders, plan)
 }
 
-/// Whether the program really runs what it is given: one that does nothing would be fast.
-fn runs_commands(program: &Command) -> std::io::Result<bool> {
+/// Why the program can't be measured, if it does not run what it is given: one that does nothing would be fast.
+pub(crate) fn obstacle(name: &str, program: &Command) -> Result<Option<String>> {
     let mut probe = Command::new(program.get_program());
-    let output = probe.args(program.get_args()).args(["echo", "it runs"]).output()?;
-    Ok(output.status.success() && output.stdout == b"it runs\n")
+    match probe.args(program.get_args()).args(["echo", "it runs"]).output() {
+        Ok(output) if output.status.success() && output.stdout == b"it runs\n" => Ok(None),
+        Ok(_) => Ok(Some(format!("the `{name}` of this machine runs no command"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(Some(format!("there is no `{name}`; ours is built by cargo build --release")))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
     match status.success() {
         true => Ok(()),

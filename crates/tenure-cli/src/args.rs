@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tenure::{Handle, Wait};
 
 pub(crate) use self::document::{Edit, Expression, Get, Undo, Update};
-use crate::exit;
+use crate::{cmd, exit};
 
 /// The shortest lifetime that the library accepts.
 const LIFETIME_MIN: Duration = Duration::from_millis(100);
@@ -38,6 +38,23 @@ pub(crate) enum Command {
     Status(Status),
     Lock(Lock),
     Break(Break),
+    /// Do what flock(1) of util-linux does, for machines that have none
+    ///
+    /// Also what this program does when it is called by the name `flock`, for instance through a symbolic link. Options end
+    /// at the first operand; the lock of a FILE lasts until the command, and whatever inherited the lock from it, has ended.
+    /// With a descriptor number, the lock stays with the open file when this ends.
+    #[command(
+        override_usage = "tenure flock [OPTIONS] FILE|DIRECTORY COMMAND [ARGUMENT]...\n       \
+                          tenure flock [OPTIONS] FILE|DIRECTORY -c LINE\n       \
+                          tenure flock [OPTIONS] NUMBER",
+        after_help = cmd::flock::OPTIONS,
+        disable_help_flag = true
+    )]
+    Flock {
+        /// Options, then what to lock, then the command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
     /// Print the completion script for a shell
     Completions {
         /// The shell

@@ -15,7 +15,31 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 use crate::exit::Failure;
 
+/// Runs before `main`, and before Rust's runtime has changed signals and descriptors that flock(1) hands on as they are.
+/// Not in the unit tests, whose first argument may be the `flock` of `cargo test flock`.
+#[cfg(not(test))]
+#[used]
+#[expect(
+    unsafe_code,
+    reason = "the one way to be early; what is called is safe, and needs nothing of the runtime"
+)]
+#[unsafe(link_section = ".init_array")]
+static EARLY: extern "C" fn() = early;
+
+#[cfg(not(test))]
+#[expect(clippy::exit, reason = "there is no main yet that could return the code")]
+extern "C" fn early() {
+    let called = std::panic::catch_unwind(cmd::flock::called);
+    if let Some(code) = called.unwrap_or(Some(exit::Exit::Internal.code())) {
+        std::process::exit(code.into());
+    }
+}
+
 fn main() -> ExitCode {
+    // Where the C library gives no arguments to what runs before this.
+    if let Some(code) = cmd::flock::called() {
+        return code.into();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -35,6 +59,7 @@ fn run(command: &Command) -> ExitCode {
         Command::Get(args) => cmd::get::get(args),
         Command::Edit(args) => cmd::edit::edit(args),
         Command::Undo(args) => cmd::undo::undo(args),
+        Command::Flock { arguments } => return cmd::flock::command(arguments.clone()).into(),
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),
         Command::Break(args) => cmd::break_lock::break_lock(args),

@@ -15,7 +15,8 @@ use std::process::Command;
 
 use common::{TENURE, directory, names, run, tenure};
 
-const COMMANDS: [&str; 8] = ["run", "update", "get", "status", "lock", "break", "completions", "man"];
+const COMMANDS: [&str; 9] =
+    ["run", "update", "get", "status", "lock", "break", "flock", "completions", "man"];
 
 /// The lines of `tenure COMMAND --help` that are examples.
 fn examples(command: &str) -> Vec<String> {
@@ -35,7 +36,10 @@ fn help_names_every_command_and_exit_code() {
     for command in COMMANDS {
         let help = tenure(Path::new("."), [command, "--help"]);
         assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""), "{command}");
-        assert!(help.stdout.contains(&format!("Usage: tenure {command}")), "{command}");
+        // `flock` answers as flock(1) does.
+        let usage =
+            if command == "flock" { "Usage:\n tenure flock" } else { &format!("Usage: tenure {command}") };
+        assert!(help.stdout.contains(usage), "{command}");
     }
 }
 
@@ -83,6 +87,10 @@ fn manual_pages_are_written() {
     let written = tenure(directory.path(), ["man", "."]);
     assert_eq!((written.code(), written.stdout.as_str(), written.stderr.as_str()), (Some(0), "", ""));
     let pages = names(directory.path());
+    for option in ["conflict\\-exit\\-code", "nonblock"] {
+        let page = std::fs::read_to_string(directory.path().join("tenure-flock.1")).unwrap();
+        assert!(page.contains(option), "{option}: {page}");
+    }
     for command in COMMANDS {
         assert!(pages.contains(&format!("tenure-{command}.1")), "{pages:?}");
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod break_lock;
 pub(crate) mod edit;
+pub(crate) mod flock;
 pub(crate) mod get;
 mod kind;
 pub(crate) mod lock;

@@ -18,7 +18,9 @@ pub mod faulty;
 mod local;
 mod native;
 mod notice;
+mod numbered;
 mod process;
+mod spawn;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -27,8 +29,10 @@ use std::task::Waker;
 pub use local::{Local, Occupied, Ticket};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
+pub use numbered::{Answer, Request, flock_numbered};
 pub use process::leads_session;
 pub use rustix::io::Errno;
+pub use spawn::{become_command, spawn};
 
 use crate::owner::{Holders, Identity};
 use crate::wait::Moment;
