@@ -1,17 +1,17 @@
 //! Carries edits out on the tree of a TOML document.
 //!
-//! Tables are edited in the tree: what stands before a key or a header is its *decor*. Arrays and inline tables are edited
-//! by their text, as [`list`](crate::document::formats::list) does. The tree writes one kind of line end only, so a
-//! document gets its own back, line by line.
+//! Values are edited in their [places](super::places), which is fast and touches nothing else. Where fields or tables come
+//! and go, the tree is edited: what stands before a key or a header is its *decor*. The tree writes one kind of line end
+//! only, so a document gets its own back, line by line.
 
 use std::collections::HashMap;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use toml_edit::{Decor, Document, DocumentMut, Item, Key, RawString, Table, Value as Toml};
 
-use super::{NOT_A_TABLE, Source, new_item, new_table, new_value};
+use super::{NOT_A_TABLE, Source, new_item, new_table, new_value, places};
 use crate::document::difference::{Edit, FieldEdit, ItemEdit, applied};
-use crate::document::formats::list::{Comments, Manner, Pieces, Step, detached};
+use crate::document::formats::list::detached;
 use crate::document::value::Value;
 
 /// `text` with `edit` carried out.
@@ -20,6 +20,9 @@ use crate::document::value::Value;
 ///
 /// A sentence, if the value can't be written in TOML.
 pub(crate) fn edit(text: &str, edit: &Edit<'_>) -> Result<String, String> {
+    if let Some(edited) = places::spliced(text, edit)? {
+        return Ok(edited);
+    }
     let unix = text.replace("\r\n", "\n");
     let mut document: DocumentMut = unix.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let kept = document.to_string();
@@ -195,99 +198,18 @@ fn edited_value(value: &Toml, edit: &Edit<'_>) -> Result<Toml, String> {
     let mut bare = value.clone();
     *bare.decor_mut() = Decor::new("", "");
     let mut new: Toml = match edit {
-        Edit::Set(new) => replaced(&bare, new)?,
+        Edit::Set(new) => places::replaced(&bare, new)?,
         _ => {
             const NAME: &str = "v=";
             let text = format!("{NAME}{bare}");
             let document = Document::parse(text.as_str()).map_err(|error| error.to_string())?;
             let parsed = document.get("v").and_then(Item::as_value).ok_or("there is no value to edit")?;
-            let edited = edited_text(&text, parsed, edit)?;
+            let edited = places::edited(&places::Text::of(&text), parsed, edit)?;
             edited.parse().map_err(|error: toml_edit::TomlError| error.to_string())?
         }
     };
     *new.decor_mut() = value.decor().clone();
     Ok(new)
-}
-
-/// A new value in an old one's place; a string keeps its quotes.
-fn replaced(old: &Toml, new: &Value) -> Result<Toml, String> {
-    if let (Toml::String(_), Value::String(text)) = (old, new)
-        && old.to_string().starts_with('\'')
-        && !text.contains(|c: char| c == '\'' || c.is_control())
-    {
-        return super::literal(&format!("'{text}'"));
-    }
-    new_value(new)
-}
-
-/// The text of an array or an inline table, edited.
-fn edited_text(text: &str, value: &Toml, edit: &Edit<'_>) -> Result<String, String> {
-    let place =
-        |span: Option<std::ops::Range<usize>>| span.map(|span| (span.start, span.end)).ok_or(NO_PLACE);
-    let (start, end) = place(value.span())?;
-    let manner =
-        Manner { comments: Comments::Hash, on_lines: false, spaced: true, unit: "    ", line_end: "\n" };
-    match (value, edit) {
-        (_, Edit::Set(new)) => Ok(replaced(&literal_of(&text[start..end])?, new)?.to_string()),
-        (Toml::Array(array), Edit::Items(edits)) => {
-            let places = array.iter().map(|item| place(item.span())).collect::<Result<Vec<_>, _>>()?;
-            let pieces = Pieces::take_apart(manner, text, [start, end], &places);
-            let steps = edits.iter().rev().map(|(index, edit)| {
-                let step = match edit {
-                    ItemEdit::Remove => Step::Remove,
-                    ItemEdit::Insert(new) => Step::Insert(new_value(new)?.to_string()),
-                    ItemEdit::Change(edit) => {
-                        let item = array.get(*index).ok_or(NO_PLACE)?;
-                        Step::Change(edited_text(text, item, edit)?)
-                    }
-                };
-                Ok((*index, step))
-            });
-            Ok(pieces.edited(steps.collect::<Result<Vec<_>, String>>()?))
-        }
-        (Toml::InlineTable(table), Edit::Fields(edits))
-            if !table.iter().any(|(_, field)| is_dotted(field)) =>
-        {
-            let names: Vec<&str> = table.iter().map(|(name, _)| name).collect();
-            let keys = names.iter().map(|name| place(table.key(name).and_then(Key::span)));
-            let values = table.iter().map(|(_, field)| place(field.span()));
-            let places = keys.zip(values).map(|(key, value)| Ok((key?.0, value?.1)));
-            let places = places.collect::<Result<Vec<_>, String>>()?;
-            let pieces = Pieces::take_apart(manner, text, [start, end], &places);
-            let indexes: HashMap<&str, usize> =
-                names.iter().enumerate().map(|(index, name)| (*name, index)).collect();
-            let mut steps = Vec::with_capacity(edits.len());
-            for (key, edit) in edits {
-                steps.push(match (edit, indexes.get(key)) {
-                    (FieldEdit::Add(new), None) => {
-                        let field = format!("{} = {}", Key::new(*key), new_value(new)?);
-                        (names.len(), Step::Insert(field))
-                    }
-                    (FieldEdit::Remove, Some(index)) => (*index, Step::Remove),
-                    (FieldEdit::Change(edit), Some(index)) => {
-                        let field = table.get(key).ok_or(NO_PLACE)?;
-                        let name = &text[places[*index].0..place(field.span())?.0];
-                        (*index, Step::Change(format!("{name}{}", edited_text(text, field, edit)?)))
-                    }
-                    _ => return Err(NO_PLACE.to_owned()),
-                });
-            }
-            steps.sort_by_key(|(index, _)| *index);
-            Ok(pieces.edited(steps))
-        }
-        _ => Ok(new_value(&applied(&Source("").value(&literal_of(&text[start..end])?), edit))?.to_string()),
-    }
-}
-
-const NO_PLACE: &str = "the text does not have the place to change";
-
-/// A value with its own text, which a part of a parsed document does not have.
-fn literal_of(text: &str) -> Result<Toml, String> {
-    super::literal(text)
-}
-
-fn is_dotted(field: &Toml) -> bool {
-    matches!(field, Toml::InlineTable(table) if table.is_dotted())
 }
 
 /// The decor that has what stands above an item.

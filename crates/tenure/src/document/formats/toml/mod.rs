@@ -4,11 +4,12 @@
 //! is refused by the format. There is no null.
 
 mod edit;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use toml_edit::{
-    Array, ArrayOfTables, Datetime, Document, DocumentMut, InlineTable, Item, Table, Value as Toml,
+    Array, ArrayOfTables, Datetime, Document, DocumentMut, InlineTable, Item, Repr, Table, Value as Toml,
 };
 
 pub(crate) use self::edit::edit;
@@ -52,7 +53,7 @@ impl Source<'_> {
             Toml::String(text) => Value::String(text.value().clone()),
             Toml::Integer(number) => Value::Number(number.value().to_string()),
             Toml::Float(number) => {
-                let raw = number.as_repr().map(|repr| repr.as_raw());
+                let raw = number.as_repr().map(Repr::as_raw);
                 let span = || raw.and_then(|raw| self.0.get(raw.span()?));
                 float(*number.value(), raw.and_then(|raw| raw.as_str()).or_else(span).unwrap_or_default())
             }
