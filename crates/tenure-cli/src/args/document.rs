@@ -180,6 +180,7 @@ pub(crate) enum FormatArg {
     /// JSON with comments and trailing commas
     Jsonc,
     Toml,
+    Yaml,
 }
 
 impl FormatOption {
@@ -191,6 +192,7 @@ impl FormatOption {
             Some(FormatArg::Json) => document.format(Format::Json),
             Some(FormatArg::Jsonc) => document.format(Format::Jsonc),
             Some(FormatArg::Toml) => document.format(Format::Toml),
+            Some(FormatArg::Yaml) => document.format(Format::Yaml),
         }
     }
 }

@@ -106,7 +106,8 @@ fn moves(old: &[Value], new: &[Value]) -> Vec<DiffOp> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut number = |value: &Value| {
         let next = numbers.len();
-        *numbers.entry(value.to_string()).or_insert(next)
+        // As JSON, a date and a string of the same text would be one.
+        *numbers.entry(format!("{value:?}")).or_insert(next)
     };
     let old: Vec<usize> = old.iter().map(&mut number).collect();
     let new: Vec<usize> = new.iter().map(&mut number).collect();

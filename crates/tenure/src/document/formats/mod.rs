@@ -7,6 +7,7 @@
 pub(crate) mod json;
 mod list;
 mod toml;
+mod yaml;
 
 use std::fmt;
 use std::path::Path;
@@ -27,6 +28,8 @@ pub enum Format {
     Jsonc,
     /// TOML 1.0.
     Toml,
+    /// YAML 1.2 (core schema): `yes`, `on` and `1:30` are strings.
+    Yaml,
 }
 
 /// Where and why a text is not a document of its format.
@@ -94,6 +97,7 @@ impl Format {
         Ok(match extension.as_deref() {
             Some("jsonc") => Format::Jsonc,
             Some("toml") => Format::Toml,
+            Some("yaml" | "yml") => Format::Yaml,
             Some(other @ ("json5" | "hjson" | "jsonl" | "ndjson" | "ini" | "xml")) => {
                 return Err(format!(
                     "is a .{other} file, a format that can't be changed by value; name the format if its content is \
@@ -111,12 +115,16 @@ impl Format {
             Format::Json => json::parse(body, Dialect::Json),
             Format::Jsonc => json::parse(body, Dialect::Jsonc),
             Format::Toml => toml::parse(body),
+            Format::Yaml => yaml::parse(body),
         }
     }
 
     /// Reads a text that is only looked at.
     pub(crate) fn read(self, bytes: &[u8]) -> Result<Value, Problem> {
-        self.parse(bytes)
+        match self {
+            Format::Yaml => yaml::read(marked(bytes)?.1),
+            Format::Json | Format::Jsonc | Format::Toml => self.parse(bytes),
+        }
     }
 
     /// Reads the text as a caller's type; `value` is what [`Format::read`] made of it.
@@ -125,7 +133,7 @@ impl Format {
         let read = match self {
             Format::Json => json::deserialize(body, Dialect::Json),
             Format::Jsonc => json::deserialize(body, Dialect::Jsonc),
-            Format::Toml => return by_value(value),
+            Format::Toml | Format::Yaml => return by_value(value),
         };
         read.map_err(|problem| problem.to_string())
     }
@@ -139,6 +147,7 @@ impl Format {
         match self {
             Format::Json | Format::Jsonc => self.verified(format!("{value:#}\n"), value),
             Format::Toml => self.verified(toml::fresh(value)?, &toml::as_read(&Value::Null, value)),
+            Format::Yaml => self.verified(yaml::fresh(value)?, value),
         }
     }
 
@@ -157,7 +166,7 @@ impl Format {
                 kept = toml::as_read(value, target);
                 &kept
             }
-            Format::Json | Format::Jsonc => target,
+            Format::Json | Format::Jsonc | Format::Yaml => target,
         };
         let (mark, body) = marked(bytes).map_err(|problem| problem.to_string())?;
         let Some(edit) = difference(value, target) else { return Ok(bytes.to_vec()) };
@@ -165,6 +174,7 @@ impl Format {
             Format::Json => json::edit(body, &edit, Dialect::Json),
             Format::Jsonc => json::edit(body, &edit, Dialect::Jsonc),
             Format::Toml => toml::edit(body, &edit),
+            Format::Yaml => yaml::edit(body, &edit, target),
         }?;
         self.verified(format!("{mark}{edited}"), target)
     }
@@ -243,6 +253,7 @@ mod tests {
         assert_eq!(Format::of(Path::new("a.json")), Ok(Format::Json));
         assert_eq!(Format::of(Path::new("state")), Ok(Format::Json));
         assert_eq!(Format::of(Path::new("a.TOML")), Ok(Format::Toml));
+        assert_eq!(Format::of(Path::new("a.YML")), Ok(Format::Yaml));
         assert!(Format::of(Path::new("a.json5")).is_err());
     }
 }
