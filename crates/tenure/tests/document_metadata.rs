@@ -102,8 +102,8 @@ fn what_has_several_names_or_is_no_file_is_refused() {
     let fifo = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(bump(&fifo).unwrap_err().is_unsupported());
-    let yaml = bump(&directory.path().join("a.yaml")).unwrap_err();
-    assert!(yaml.is_unsupported(), "{yaml}");
+    let unknown = bump(&directory.path().join("a.json5")).unwrap_err();
+    assert!(unknown.is_unsupported(), "{unknown}");
 }
 
 #[test]
