@@ -28,14 +28,14 @@ def walk(f): def each: if isobject then map_values(each) elif isarray then map(e
 
 pub(super) fn definitions() -> impl Iterator<Item = Def<&'static str>> {
     let own = load::parse(DEFINITIONS, |parser| parser.defs()).expect("the definitions above can be parsed");
-    // A definition hides a function of the same name, and `delpaths` is a function here.
+    // A definition hides a function of the same name, and these are functions here.
     let jaq = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    jaq.filter(|definition| definition.name != "delpaths").chain(own)
+    jaq.filter(|definition| !["delpaths", "empty"].contains(&definition.name)).chain(own)
 }
 
 pub(super) fn functions() -> impl Iterator<Item = Fun<Data>> {
     let core = jaq_core::funs().map(|(name, arguments, native)| (name, arguments, with_update(name, native)));
-    core.chain(jaq_std::funs()).chain(own().into_iter().map(|own| run::<Data>(own)))
+    core.chain(jaq_std::funs()).chain([empty()]).chain(own().into_iter().map(|own| run::<Data>(own)))
 }
 
 /// jaq finds the paths of these, but can't update by them.
@@ -61,13 +61,20 @@ fn with_update(name: &str, native: Native<Data>) -> Native<Data> {
     }
 }
 
+/// jaq's updates by nothing, as those of `select`, but they say that a missing place is to stay missing.
+fn empty() -> Fun<Data> {
+    let native = Native::new(|_| Box::new(std::iter::empty()));
+    let native = native.with_paths(|_| Box::new(std::iter::empty()));
+    ("empty", v(0), native.with_update(|cv, _| box_once(Ok(cv.1.left()))))
+}
+
 fn count(number: &Jq) -> usize {
     place::whole(number.val(), f64::ceil).and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }
 
 /// Updates one path after the other; their last keys come first.
 fn update_by_paths<'a>(value: Jq, paths: &[Vec<Jq>], f: &dyn Fn(Jq) -> ValXs<'a, Jq>) -> ValXs<'a, Jq> {
-    let mut value = value;
+    let mut value = if paths.is_empty() { value.left() } else { value };
     for path in paths {
         value = match update_at(value, path, f) {
             Some(Ok(value)) => value,

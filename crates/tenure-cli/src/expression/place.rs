@@ -25,7 +25,7 @@ where
     I: Iterator<Item = ValX<'a, Jq>>,
 {
     if !matches!(target.val(), Val::Arr(_) | Val::Obj(_)) {
-        return opt.fail(target, |value| Exn::from(Error::typ(value, ITERABLE)));
+        return opt.fail(target.left(), |value| Exn::from(Error::typ(value, ITERABLE)));
     }
     let first = |value: Val| Some(f(value.into()).next()?.map(Jq::into_val));
     match target.into_val() {
@@ -52,7 +52,7 @@ where
     }
     if let (Val::Null, Val::TStr(_) | Val::Num(_)) = (target.val(), index) {
         // What stays null is handed back as it came, since it may stand for a missing place itself.
-        let Some(value) = fill(f)? else { return Ok(target) };
+        let Some(value) = fill(f)? else { return Ok(target.left()) };
         if let Val::TStr(_) = index {
             return Ok(Val::obj([(index.clone(), value)].into_iter().collect()).into());
         }
@@ -116,7 +116,7 @@ where
 {
     let (null, missing) = Jq::missing();
     let filled = f(null).next().transpose()?;
-    Ok(filled.filter(|value| !value.is(&missing)).map(Jq::into_val))
+    Ok(filled.filter(|value| !value.leaves(&missing)).map(Jq::into_val))
 }
 
 /// Puts an element behind the end, with nulls before it.
@@ -144,7 +144,10 @@ where
 {
     let part = match slice(target.val(), range) {
         Ok(Val::Null) => {
-            return Ok(fill(f)?.map(array).transpose()?.map_or(target, |items| Val::Arr(items).into()));
+            return Ok(fill(f)?
+                .map(array)
+                .transpose()?
+                .map_or(target.left(), |items| Val::Arr(items).into()));
         }
         Ok(part) => part,
         Err(error) => return opt.fail(target, |_| Exn::from(error)),

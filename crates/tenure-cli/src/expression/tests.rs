@@ -12,6 +12,8 @@ null | .list[0] = 1 → {"list":[1]}
 {} | .a[2] = 1 → {"a":[null,null,1]}
 [1] | .[3] = 4 → [1,null,null,4]
 {} | .a[0][1].c = 2 → {"a":[[null,{"c":2}]]}
+{} | .a |= . → {"a":null}
+{} | .a |= (if . then . + 1 else . end) → {"a":null}
 {} | .a |= 3 → {"a":3}
 {} | .a.b |= 3 → {"a":{"b":3}}
 {} | .a.b += 1 → {"a":{"b":1}}
@@ -51,6 +53,10 @@ null | reduce (["a",1],["b",0]) as $p (.; setpath($p; $p[1])) → {"a":[null,1],
 {} | .a.b[]?.c |= 1 → {}
 {"a":1} | .a.b? = 1 → {"a":1}
 null | .[]? += 1 → null
+{} | .a[]? |= . → {}
+{} | (.a.b | select(.)) |= . → {}
+{} | (.a | if . then .b else empty end) |= 1 → {}
+{} | (.a | first(.[]?)) |= 1 → {}
 {} | (.a.b | select(. == 1)) = 5 → {}
 {} | (.a.b | select(. == null)) = 5 → {"a":{"b":5}}
 {"u":[{"n":"x"},{"n":"y"}]} | (.u[] | select(.n == "y") | .tags.new) = true → {"u":[{"n":"x"},{"n":"y","tags":{"new":true}}]}
@@ -151,7 +157,7 @@ fn what_jq_refuses_to_change_is_refused() {
 #[test]
 fn what_differs_from_jq_is_as_documented() {
     let table = [
-        ("{}", ".a |= .", "{}"),
+        ("{}", "(.a | .[]? as $x | .b[$x]) = 1", r#"{"a":null}"#),
         ("[[1]]", ".. |= (if type == \"array\" then length else . + 1 end)", "1"),
         ("[1,2,3]", "(.[0], .[1]) |= empty", "[2]"),
         ("{\"a\":1}", ".[0]", "null"),

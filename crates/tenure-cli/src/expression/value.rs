@@ -20,25 +20,38 @@ use super::place;
 #[derive(Clone, Debug)]
 pub(super) struct Jq {
     val: Val,
-    /// The mark of a null that stands for a place which is not there, as long as nobody has changed it.
+    /// Set for a null that stands for a place which is not there, as long as nobody has changed it.
     missing: Option<Missing>,
 }
 
 /// Marks one missing place. Each has a mark of its own: the null of another place, say from a variable, is a value to
 /// put here.
 #[derive(Clone, Debug)]
-pub(super) struct Missing(Rc<()>);
+pub(super) struct Missing {
+    identity: Rc<()>,
+    /// Whether a path was followed from here that led to nothing. Who hands the null back without has chosen it: jq
+    /// makes a null of `.a |= .`, but none of `.a[]? |= .`.
+    left: bool,
+}
 
 impl Jq {
     /// The null that stands for a missing place, and its mark.
     pub(super) fn missing() -> (Jq, Missing) {
-        let mark = Missing(Rc::new(()));
+        let mark = Missing { identity: Rc::new(()), left: false };
         (Jq { val: Val::Null, missing: Some(mark.clone()) }, mark)
     }
 
-    /// Whether this is the null of that missing place, left as it was.
-    pub(super) fn is(&self, missing: &Missing) -> bool {
-        self.missing.as_ref().is_some_and(|own| Rc::ptr_eq(&own.0, &missing.0))
+    /// The same value, where a path led to nothing.
+    pub(super) fn left(mut self) -> Jq {
+        if let Some(missing) = &mut self.missing {
+            missing.left = true;
+        }
+        self
+    }
+
+    /// Whether that missing place is to stay missing.
+    pub(super) fn leaves(&self, place: &Missing) -> bool {
+        self.missing.as_ref().is_some_and(|own| own.left && Rc::ptr_eq(&own.identity, &place.identity))
     }
 
     pub(super) fn val(&self) -> &Val {
