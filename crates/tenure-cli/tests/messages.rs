@@ -135,7 +135,7 @@ fn expressions_that_fail_are_explained() {
         &[
             (&["update", "c.json", ".n[0] = 1"], 65, &["c.json: the expression fails: "]),
             (&["update", "c.json", "error(\"why\")"], 65, &["c.json: the expression fails: ", "why"]),
-            (&["update", "c.json", ".a.b = 1"], 65, &["cannot use null", ".a //= {}"]),
+            (&["update", "c.json", ".a[] = 1"], 65, &["cannot use null", "`.[]?`"]),
             (&["update", "c.json", "empty"], 65, &["yields no results", "exactly one"]),
             (&["update", "c.json", "1, 2"], 65, &["yields 2 results", "exactly one"]),
             (&["update", "c.json", "nan"], 65, &["NaN"]),

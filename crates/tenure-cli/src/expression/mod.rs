@@ -1,22 +1,29 @@
 //! jq expressions, run by jaq in a thread of their own.
 //!
-//! Null, which is what a missing document reads as, is tried as it is and then as an empty object: jaq, unlike
-//! jq, does not assign into null.
+//! jaq differs from jq in how it changes what is null or missing, and in what it deletes; the values that it works on
+//! here (`value`, `place`) and a few functions (`functions`, `delete`) do as jq does.
 //!
 //! The thread has a deep stack, since recursion is what jq programs are made of; and a caller that stops
 //! waiting for it can go on, since no step inside jaq can be interrupted. The process ends soon after.
 
+mod delete;
+mod functions;
+mod place;
+mod value;
+
 use std::sync::mpsc;
 use std::time::Duration;
 
-use jaq_core::compile::Filter;
 use jaq_core::load::{Arena, File, Loader, lex, parse};
-use jaq_core::{Compiler, Ctx, Native, Vars, data, load};
+use jaq_core::{Compiler, Ctx, ValT, Vars, load};
 use jaq_json::{Num, Val};
 use tenure::document::{DEPTH_MAX, Fields, Value};
 
 use crate::args;
 use crate::exit::{Exit, Failure};
+
+use functions::Data;
+use value::Jq;
 
 /// Address space only; pages are used as the recursion needs them.
 const STACK_BYTES: usize = 512 * 1024 * 1024;
@@ -133,12 +140,10 @@ fn serve(
     inputs: &mpsc::Receiver<Value>,
     answers: &mpsc::Sender<Answer>,
 ) {
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
     let arena = Arena::default();
-    let loaded = Loader::new(definitions).load(&arena, File { code, path: () });
+    let loaded = Loader::new(functions::definitions()).load(&arena, File { code, path: () });
     let program = loaded.map_err(|errors| load_problem(code, &errors)).and_then(|modules| {
-        let compiler: Compiler<_, data::JustLut<Val>> = Compiler::default().with_funs(functions);
+        let compiler: Compiler<_, Data> = Compiler::default().with_funs(functions::functions());
         let compiler = compiler.with_global_vars(variables.iter().map(|(name, _)| name.as_str()));
         compiler.compile(modules).map_err(|errors| {
             let (name, kind) = &errors[0].1[0];
@@ -157,27 +162,20 @@ fn serve(
         }
     };
     while let Ok(input) = inputs.recv() {
-        let mut answer = evaluate(&filter, variables, &input);
-        if answer.is_err() && input == Value::Null {
-            let object = evaluate(&filter, variables, &Value::Object(Fields::new()));
-            answer = object.map(|(_, results)| (Value::Null, results));
-        }
-        if answers.send(answer).is_err() {
+        if answers.send(evaluate(&filter, variables, &input)).is_err() {
             return;
         }
     }
 }
 
-type Program = Filter<Native<data::JustLut<Val>>>;
-
 /// Runs the compiled expression on one input.
-fn evaluate(filter: &Program, variables: &[(String, Value)], input: &Value) -> Answer {
+fn evaluate(filter: &jaq_core::Filter<Data>, variables: &[(String, Value)], input: &Value) -> Answer {
     let value = to_val(input)?;
     let before = from_val(&value, DEPTH_MAX)?;
-    let values = variables.iter().map(|(_, value)| to_val(value)).collect::<Result<Vec<_>, _>>()?;
-    let context = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new(values));
-    let results = filter.id.run((context, value)).map(|result| match result {
-        Ok(value) => from_val(&value, DEPTH_MAX),
+    let values = variables.iter().map(|(_, value)| to_val(value).map(Jq::from));
+    let context = Ctx::<Data>::new(&filter.lut, Vars::new(values.collect::<Result<Vec<_>, _>>()?));
+    let results = filter.id.run((context, value.into())).map(|result| match result {
+        Ok(value) => from_val(value.val(), DEPTH_MAX),
         Err(exception) => Err(match exception.get_err() {
             Ok(error) => failure(&error.to_string()),
             Err(_) => "the expression ends by `halt` or `break` instead of a result".to_owned(),
@@ -186,10 +184,10 @@ fn evaluate(filter: &Program, variables: &[(String, Value)], input: &Value) -> A
     Ok((before, results.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// jaq's own words, with the way out of what people who know jq meet first.
+/// jaq's own words, with the way out of what is met most often where something is missing.
 fn failure(error: &str) -> String {
     let hint = match error.starts_with("cannot use null as iterable") {
-        true => " (an assignment into null needs a value there first: `.a //= {} | .a.b = 1`)",
+        true => " (`.[]?` passes over null, and so over what is missing)",
         false => "",
     };
     format!("the expression fails: {error}{hint}")
@@ -229,7 +227,6 @@ fn place(code: &str, rest: &str, problem: &str) -> String {
 }
 
 fn to_val(value: &Value) -> Result<Val, String> {
-    use jaq_core::ValT;
     Ok(match value {
         Value::Null => Val::Null,
         Value::Bool(value) => Val::Bool(*value),
@@ -284,40 +281,4 @@ fn from_val(value: &Val, depth_left: usize) -> Result<Value, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(code: &str, input: &str) -> Result<String, String> {
-        let expression = Expression::compile(code.to_owned(), Vec::new(), Duration::from_millis(500));
-        let expression = expression.map_err(|failure| failure.message)?;
-        let (_, results) = expression.run(&parse_json(input).unwrap())?;
-        Ok(results.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-    }
-
-    #[test]
-    fn numbers_keep_their_text() {
-        let input = r#"{"a":1.10,"b":1e3,"c":123456789012345678901234567890,"n":1}"#;
-        let expected = r#"{"a":1.10,"b":1e3,"c":123456789012345678901234567890,"n":2}"#;
-        assert_eq!(run(".n += 1", input).unwrap(), expected);
-    }
-
-    #[test]
-    fn what_goes_wrong_is_said() {
-        let table = [
-            (".a +", "line 1, column 5: expected"),
-            (".a | nosuch", "column 6: undefined filter `nosuch`"),
-            ("$x", "undefined variable"),
-            ("error(\"no\")", "fails: \"no\""),
-            ("nan", "NaN"),
-            ("{(1): 2}", "not a string"),
-            ("halt", "halt"),
-            ("def f: f; f", "longer than"),
-            ("[range(1; infinite)] | length", "longer than"),
-            ("reduce range(1000) as $i (0; [.])", "nested"),
-        ];
-        for (code, expected) in table {
-            let problem = run(code, "{}").unwrap_err();
-            assert!(problem.contains(expected), "{code}: {problem}");
-        }
-    }
-}
+mod tests;
