@@ -5,12 +5,15 @@
 //! differ from machine to machine, ratios hardly do.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real system")]
 
+mod edit_large;
 mod flock_start;
 mod lock_handoff;
 mod lock_uncontended;
 mod measure;
 mod report;
 mod run_command;
+mod update_command;
+mod update_crowd;
 mod update_durable;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +30,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 12] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -43,6 +46,29 @@ const BENCHMARKS: [Benchmark; 5] = [
         about: "change a small JSON document so that it survives a power loss",
         run: update_durable::run,
     },
+    Benchmark {
+        name: "update-threads",
+        about: "1000 durable updates of one document by 50 threads",
+        run: update_crowd::threads,
+    },
+    Benchmark {
+        name: "update-processes",
+        about: "400 durable updates of one document by 8 processes",
+        run: update_crowd::processes,
+    },
+    Benchmark {
+        name: "update-command",
+        about: "change one field of 1 KB at the shell, the whole process",
+        run: update_command::small,
+    },
+    Benchmark { name: "update-command-1mb", about: "the same of 1 MB", run: update_command::large },
+    Benchmark {
+        name: "edit-json",
+        about: "change one field of a large JSON document, the whole process",
+        run: edit_large::run_json,
+    },
+    Benchmark { name: "edit-toml", about: "the same of TOML, with comments", run: edit_large::run_toml },
+    Benchmark { name: "edit-yaml", about: "the same of YAML, with comments", run: edit_large::run_yaml },
     Benchmark {
         name: "run-command",
         about: "run `true` under a lock, the whole process",
@@ -83,12 +109,16 @@ enum Command {
     /// Wait for a lock each time a line arrives: the other process of lock-handoff.
     #[command(hide = true)]
     Waiter { way: String, path: PathBuf },
+    /// Update a document again and again: a process of update-processes.
+    #[command(hide = true)]
+    Updater { way: String, path: PathBuf },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.command {
         Some(Command::Waiter { way, path }) => lock_handoff::wait(way, path),
+        Some(Command::Updater { way, path }) => update_crowd::update(way, path),
         None if arguments.list => {
             BENCHMARKS.iter().for_each(|benchmark| println!("{:<18}{}", benchmark.name, benchmark.about));
             Ok(())

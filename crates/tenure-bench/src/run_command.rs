@@ -44,6 +44,21 @@ pub(crate) fn obstacle(name: &str, program: &Command) -> Result<Option<String>> 
     }
 }
 
+/// Whether there is such a program.
+pub(crate) fn is_there(program: &str) -> Result<bool> {
+    match Command::new(program)
+        .arg("-h")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+    {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
     match status.success() {
