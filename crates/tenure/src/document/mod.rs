@@ -31,6 +31,7 @@
 //! locked under several names.
 
 mod change;
+mod combine;
 mod formats;
 mod replace;
 mod update;

@@ -24,7 +24,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-pub use local::{Local, Occupied, Ticket};
+pub use local::{Answer, Content, Draft, Local, Occupied, Outcome, Site, Standing, Ticket};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
 pub use process::leads_session;
