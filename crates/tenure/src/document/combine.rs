@@ -105,31 +105,42 @@ impl<'a, H: Host> Seat<'a, H> {
         self.host.local(|local| local.standing(&self.site, self.thread, waker))
     }
 
+    /// Where it stands right after joining; an error if it would wait for itself, since it holds the lock that the leader
+    /// waits for.
+    fn first_standing(&self, lock: &Lock<H>, waker: &Waker) -> Result<Standing> {
+        let file = self.host.stat(lock.path()).ok().map(|stat| stat.id);
+        let standing = self.host.local(|local| {
+            let waits_for_itself = file.is_some_and(|file| local.occupies(file, self.thread));
+            (!waits_for_itself).then(|| local.standing(&self.site, self.thread, waker))
+        });
+        standing.ok_or_else(|| Error::already_held(lock.path()))
+    }
+
     /// Leaves unless its turn has come; whether it did.
     fn give_up(&mut self) -> bool {
         self.left = self.host.local(|local| local.give_up(&self.site, self.thread));
         self.left
     }
 
-    fn answer(&self, answer: Answer) {
-        wake(self.host.local(|local| local.answer(&self.site, self.thread, answer)));
+    fn answer(&self, answer: Answer, waker: &Waker) {
+        wake(self.host.local(|local| local.answer(&self.site, self.thread, answer, waker)));
     }
 
     /// Step 3: what all members together make of the leader's draft.
     fn collect(&self, held: &Held<H>, draft: Draft) -> Draft {
         let lock = held.file().expect("a lock of the flock kind is held on a file");
-        let first = match self.host.local(|local| local.hand_on(&self.site, self.thread, lock, draft)) {
-            Ok(first) => first,
-            Err(draft) => return draft,
-        };
-        wake(first);
         let mut waiter = self.host.waiter();
         let waker = self.host.waker(&waiter);
+        let first = self.host.local(|local| local.hand_on(&self.site, self.thread, lock, draft, &waker));
+        match first {
+            Ok(first) => wake(first),
+            Err(draft) => return draft,
+        }
         loop {
+            self.host.wait(&mut waiter, None);
             if let Standing::Collected(draft) = self.standing(&waker) {
                 return draft;
             }
-            self.host.wait(&mut waiter, None);
         }
     }
 
@@ -159,16 +170,11 @@ fn follow<H: Host>(
     change: Change<'_>,
 ) -> Result<Part> {
     let host = &document.host;
-    // The leader waits for the lock of a thread that would wait here for the leader.
-    if let Ok(stat) = host.stat(lock.path())
-        && host.local(|local| local.occupies(stat.id, seat.thread))
-    {
-        return Err(Error::already_held(lock.path()));
-    }
     let waker = host.waker(waiting.waiter());
+    let mut standing = seat.first_standing(lock, &waker)?;
     let mut decided = Ok(false);
     loop {
-        match seat.standing(&waker) {
+        match standing {
             Standing::Waits => {
                 if let Err(error) = waiting.sleep(None)
                     && seat.give_up()
@@ -185,18 +191,19 @@ fn follow<H: Host>(
                     // It saw nothing but what is in the file.
                     Err(error) if !draft.unwritten => return Err(error),
                     Err(error) => {
-                        seat.answer(Answer::Failed);
+                        seat.answer(Answer::Failed, &waker);
                         Err(error)
                     }
                     Ok(None) => {
-                        seat.answer(Answer::Unchanged);
+                        seat.answer(Answer::Unchanged, &waker);
                         Ok(false)
                     }
                     Ok(Some(new)) => {
-                        seat.answer(Answer::Changed(new, document.mode));
+                        seat.answer(Answer::Changed(new, document.mode), &waker);
                         Ok(true)
                     }
                 };
+                host.wait(waiting.waiter(), None);
             }
             Standing::Answered => {
                 host.wait(waiting.waiter(), None);
@@ -207,6 +214,7 @@ fn follow<H: Host>(
             }
             Standing::Leads | Standing::Collected(_) => return Ok(Part::Leads),
         }
+        standing = seat.standing(&waker);
     }
 }
 

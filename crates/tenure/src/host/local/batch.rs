@@ -218,7 +218,7 @@ impl Local {
     }
 
     /// The leader, who holds `lock`, hands on what it has made of the content. The first time it draws everybody who waits;
-    /// when it begins again, everybody whom it drew makes his change again.
+    /// when it begins again, everybody whom it drew makes his change again. `waker` is called when all have made theirs.
     ///
     /// # Errors
     ///
@@ -229,6 +229,7 @@ impl Local {
         leader: u64,
         lock: FileId,
         draft: Draft,
+        waker: &Waker,
     ) -> Result<Option<Waker>, Draft> {
         let Some(queue) = self.documents.get_mut(site) else { return Err(draft) };
         let again = queue.batch(leader).is_some();
@@ -246,16 +247,22 @@ impl Local {
             return Err(draft);
         }
         queue.batches.push(Batch { leader, draft, lock });
+        if let Some(member) = queue.at(leader) {
+            member.waker = Some(waker.clone());
+        }
         Ok(self.pass_turn(site, leader))
     }
 
-    /// A member has made its change, and passes the turn on.
+    /// A member has made its change, and passes the turn on; `waker` is called when there is more for it.
+    ///
+    /// It may find that its leader has left meanwhile, and that it stands where [`Local::standing`] says.
     #[must_use]
-    pub fn answer(&mut self, site: &Site, thread: u64, answer: Answer) -> Option<Waker> {
+    pub fn answer(&mut self, site: &Site, thread: u64, answer: Answer, waker: &Waker) -> Option<Waker> {
         let queue = self.documents.get_mut(site)?;
         let member = queue.at(thread)?;
-        let Stage::Turn(leader) = member.stage else { return None };
+        let Stage::Turn(leader) = member.stage else { return Some(waker.clone()) };
         member.stage = Stage::Answered(leader);
+        member.waker = Some(waker.clone());
         let sync = member.sync && answer != Answer::Failed;
         if let Some(Batch { draft, .. }) = queue.batch(leader) {
             draft.sync |= sync;
@@ -365,6 +372,33 @@ impl Local {
         if self.documents.get(site).is_some_and(|queue| queue.members.is_empty()) {
             self.documents.remove(site);
         }
+    }
+}
+
+impl Queue {
+    /// The part of [`Local::hash_view`] that is about one document.
+    pub(super) fn hash_view<S: Hasher>(&self, thread: u64, state: &mut S) {
+        // Whether it would lead if it joined, and, if it leads, whether anybody is there to be drawn or told.
+        let of = |member: &Member| match member.stage {
+            Stage::Drawn(of) | Stage::Turn(of) | Stage::Answered(of) => Some(of),
+            _ => None,
+        };
+        let waits = self.members.iter().any(|member| matches!(member.stage, Stage::Waits));
+        let followed = self.members.iter().any(|member| of(member) == Some(thread));
+        (self.leads(), waits, followed, self.is_collected(thread)).hash(state);
+        let Some(own) = self.members.iter().find(|member| member.thread == thread) else { return };
+        std::mem::discriminant(&own.stage).hash(state);
+        let batch_of = match &own.stage {
+            Stage::Turn(leader) => *leader,
+            Stage::Leads => thread,
+            Stage::Told(outcome) => return format!("{outcome:?}").hash(state),
+            Stage::Waits | Stage::Settles | Stage::Drawn(_) | Stage::Answered(_) => return,
+        };
+        if batch_of == thread && !self.is_collected(thread) {
+            return;
+        }
+        let batch = self.batches.iter().find(|batch| batch.leader == batch_of);
+        batch.map(|batch| &batch.draft).hash(state);
     }
 }
 

@@ -54,7 +54,8 @@ fn told(text: &'static str) -> Arc<dyn Outcome> {
 }
 
 fn change(local: &mut Local, thread: u64, text: &str) {
-    let _next = local.answer(&site(), thread, Answer::Changed(Arc::new(text.as_bytes().to_vec()), None));
+    let changed = Answer::Changed(Arc::new(text.as_bytes().to_vec()), None);
+    let _next = local.answer(&site(), thread, changed, Waker::noop());
 }
 
 /// Passes on the lead, and says whether nobody is left.
@@ -67,13 +68,13 @@ fn is_last(local: &mut Local, leader: u64) -> bool {
 fn changes_are_made_in_the_order_of_coming_and_told_together() {
     let mut local = joined(3);
     assert_eq!(all(&mut local, 1..=3), ["leads", "waits", "waits"]);
-    assert!(local.hand_on(&site(), 1, LOCK, draft("a")).unwrap().is_some());
+    assert!(local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop()).unwrap().is_some());
     // Who comes after the drawing is not of this batch.
     assert_eq!(local.join(&site(), 4, true), Ok(false));
     assert_eq!(all(&mut local, 1..=4), ["answered", "turn a", "waits", "waits"]);
     change(&mut local, 2, "b");
     assert_eq!(all(&mut local, 1..=4), ["answered", "answered", "turn b unwritten", "waits"]);
-    assert!(local.answer(&site(), 3, Answer::Failed).is_some());
+    assert!(local.answer(&site(), 3, Answer::Failed, Waker::noop()).is_some());
     assert_eq!(all(&mut local, 1..=4), ["collected b unwritten sync=true", "answered", "answered", "waits"]);
     let (next, left) = local.pass_on(&site(), 1);
     assert!(next.is_some() && !left);
@@ -86,7 +87,7 @@ fn changes_are_made_in_the_order_of_coming_and_told_together() {
 #[test]
 fn who_is_alone_is_handed_the_draft_back() {
     let mut local = joined(1);
-    assert_eq!(local.hand_on(&site(), 1, LOCK, draft("a")).unwrap_err(), draft("a"));
+    assert_eq!(local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop()).unwrap_err(), draft("a"));
     assert!(is_last(&mut local, 1));
 }
 
@@ -95,7 +96,7 @@ fn a_thread_that_asks_twice_is_told_so_at_every_stage() {
     let mut local = joined(2);
     let again = |local: &mut Local| [1, 2].map(|thread| local.join(&site(), thread, true).is_err());
     assert_eq!(again(&mut local), [true, true]);
-    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"));
+    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop());
     assert_eq!(again(&mut local), [true, true]);
     change(&mut local, 2, "b");
     let _next = local.pass_on(&site(), 1);
@@ -114,7 +115,7 @@ fn whoever_leaves_passes_on_what_others_wait_for() {
         (4, ["answered", "turn a", "waits", ""]),
     ] {
         let mut local = joined(4);
-        let _turn = local.hand_on(&site(), 1, LOCK, draft("a"));
+        let _turn = local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop());
         let _wakers = local.quit(&site(), who);
         for thread in (1..=4).filter(|thread| *thread != who) {
             assert_eq!(standing(&mut local, thread), left[thread as usize - 1], "{thread} without {who}");
@@ -130,7 +131,7 @@ fn whoever_leaves_passes_on_what_others_wait_for() {
 #[test]
 fn only_who_has_not_begun_may_give_up() {
     let mut local = joined(3);
-    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"));
+    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop());
     assert!(!local.give_up(&site(), 1) && !local.give_up(&site(), 2) && local.give_up(&site(), 3));
     change(&mut local, 2, "b");
     assert!(!local.give_up(&site(), 2));
@@ -143,11 +144,11 @@ fn only_who_has_not_begun_may_give_up() {
 #[test]
 fn a_batch_that_begins_again_is_the_same_threads() {
     let mut local = joined(3);
-    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"));
+    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop());
     change(&mut local, 2, "b");
     change(&mut local, 3, "c");
     assert_eq!(local.join(&site(), 4, true), Ok(false));
-    let _turn = local.hand_on(&site(), 1, LOCK, draft("x"));
+    let _turn = local.hand_on(&site(), 1, LOCK, draft("x"), Waker::noop());
     assert_eq!(all(&mut local, 1..=4), ["answered", "turn x", "waits", "waits"]);
     change(&mut local, 2, "y");
     assert_eq!(standing(&mut local, 3), "turn y unwritten");
@@ -159,7 +160,7 @@ fn a_batch_that_begins_again_is_the_same_threads() {
 fn the_place_in_the_queue_for_the_lock_goes_with_the_turn() {
     let mut local = joined(2);
     let (ticket, _) = local.enter(LOCK, 1, Mode::Exclusive).unwrap();
-    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"));
+    let _turn = local.hand_on(&site(), 1, LOCK, draft("a"), Waker::noop());
     assert!(local.occupies(LOCK, 2) && !local.occupies(LOCK, 1));
     assert!(local.enter(LOCK, 2, Mode::Exclusive).is_err(), "it would wait for itself");
     change(&mut local, 2, "b");
@@ -170,10 +171,10 @@ fn the_place_in_the_queue_for_the_lock_goes_with_the_turn() {
 #[test]
 fn the_first_who_creates_a_document_decides_on_its_mode() {
     let mut local = joined(3);
-    let _turn = local.hand_on(&site(), 1, LOCK, Draft { content: None, ..draft("") });
+    let _turn = local.hand_on(&site(), 1, LOCK, Draft { content: None, ..draft("") }, Waker::noop());
     for (thread, mode) in [(2, 0o600), (3, 0o640)] {
         let changed = Answer::Changed(Arc::new(vec![]), Some(mode));
-        let _next = local.answer(&site(), thread, changed);
+        let _next = local.answer(&site(), thread, changed, Waker::noop());
     }
     let Standing::Collected(draft) = local.standing(&site(), 1, Waker::noop()) else { panic!() };
     assert_eq!(draft.mode, Some(0o600));

@@ -90,6 +90,22 @@ impl Local {
         self.queues.get(&file).is_some_and(|queue| queue.iter().any(|entry| entry.thread == thread))
     }
 
+    /// Hashes all that a step of `thread` can be told by these queues, for the checker: two moments that give the same
+    /// number are the same to it, whatever they are to others. Whom it wakes is no matter to it.
+    pub fn hash_view<S: Hasher>(&self, thread: u64, state: &mut S) {
+        let mut queues: Vec<_> = self.queues.iter().collect();
+        queues.sort_by_key(|(file, _)| **file);
+        for (file, queue) in queues {
+            let own = queue.iter().position(|entry| entry.thread == thread);
+            let readers = queue.iter().all(|entry| entry.mode == Mode::Shared);
+            (file, own, admitted(queue), readers).hash(state);
+        }
+        for (site, queue) in &self.documents {
+            site.hash(state);
+            queue.hash_view(thread, state);
+        }
+    }
+
     /// Whether no lock is held or awaited, and no document.
     pub fn is_idle(&self) -> bool {
         self.queues.is_empty() && self.documents.is_empty()
