@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tenure::host::{Host, Mode};
-use tenure::{Durability, Moment, Reached, Wait};
+use tenure::{Durability, Lock, Reached, Receipt, Wait};
 
 use super::document::{FAULTS, FILE, document, judge, zero};
 use crate::host::with_world;
@@ -36,15 +36,98 @@ pub(super) fn all() -> Vec<Scenario> {
             body: |ctx| ctx.each_round(|| add_one(ctx, Wait::Forever, Durability::Power)),
             settings: vec![
                 Setting::of(2, 1).crashes(1),
-                Setting::of(3, 1),
                 Setting::of(2, 2),
                 Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).fault(&[Fault::LostReply]),
+                Setting::of(2, 1).power(Loss::Minimal),
                 Setting::of(3, 1).fault(&[Fault::NoSpace]),
                 Setting::of(3, 1).crashes(1).long(),
                 Setting::of(3, 2).long(),
             ],
             sometimes: &["a batch of two", "a batch that failed", "a promotion"],
+            ..base
+        },
+        Scenario {
+            name: "combine-stranger",
+            about: "threads of one process add one each, and so does another process",
+            setup: threads_and_a_stranger,
+            body: |ctx| add_one(ctx, Wait::Forever, Durability::Power),
+            settings: vec![
+                Setting::of(3, 1),
+                Setting::of(3, 1).crashes(1).long(),
+                Setting::of(3, 1).fault(&[Fault::Io]).long(),
+            ],
+            sometimes: &["a batch of two", "a promotion"],
+            ..base
+        },
+        Scenario {
+            name: "combine-durability",
+            about: "one thread asks for less than the other: the strictest is done, for both",
+            body: |ctx| {
+                let durability = if ctx.host.process == 0 { Durability::Process } else { Durability::Power };
+                add_one(ctx, Wait::Forever, durability);
+            },
+            settings: vec![
+                Setting::of(2, 1).power(Loss::Ordered),
+                Setting::of(2, 1).crashes(1).power(Loss::Ordered),
+            ],
+            sometimes: &["a batch of two"],
+            ..base
+        },
+        Scenario {
+            name: "combine-failing",
+            about: "of the threads one fails, or finds nothing to change, and is told so only of what stands",
+            body: |ctx| match ctx.host.process {
+                0 => update(ctx, Wait::Forever, Durability::Power, Ok),
+                1 => add_one(ctx, Wait::Forever, Durability::Power),
+                _ => update(ctx, Wait::Forever, Durability::Power, |_| Err("no")),
+            },
+            settings: vec![
+                Setting::of(3, 1).fault(&[Fault::NoSpace]),
+                Setting::of(2, 1).power(Loss::Minimal),
+                Setting::of(3, 1).power(Loss::Minimal).long(),
+                Setting::of(3, 1).crashes(1).long(),
+            ],
+            sometimes: &["a batch of two", "a batch that failed", "one of two undone"],
+            ..base
+        },
+        Scenario {
+            name: "combine-giving-up",
+            about: "a thread that does not wait gives up the lead, and the next one leads; a stranger has the lock",
+            setup: threads_and_a_stranger,
+            body: |ctx| match ctx.host.process {
+                0 => add_one(ctx, Wait::Never, Durability::Process),
+                1 => add_one(ctx, Wait::Forever, Durability::Process),
+                _ => {
+                    if let Ok(held) = Lock::flock_on(ctx.host, "/d/n.json.lock").acquire(Wait::Forever) {
+                        drop(held);
+                    }
+                }
+            },
+            settings: vec![Setting::of(3, 1), Setting::of(3, 1).crashes(1)],
+            sometimes: &["a refusal", "a promotion", "on after another gave up"],
+            ..base
+        },
+        Scenario {
+            name: "combine-deadline",
+            about: "one thread's patience ends at any moment, and is refused or served",
+            body: |ctx| match ctx.host.process {
+                0 => add_one(ctx, Wait::Until(ctx.host.now() + DEADLINE), Durability::Power),
+                _ => add_one(ctx, Wait::Forever, Durability::Power),
+            },
+            settings: vec![Setting::of(2, 1).ticks(1, DEADLINE)],
+            sometimes: &["a refusal", "a batch of two"],
+            ..base
+        },
+        Scenario {
+            name: "combine-never",
+            about: "one thread does not wait, and is refused or served",
+            body: |ctx| match ctx.host.process {
+                0 => add_one(ctx, Wait::Never, Durability::Power),
+                _ => add_one(ctx, Wait::Forever, Durability::Power),
+            },
+            settings: vec![Setting::of(2, 1).crashes(1), Setting::of(2, 1).fault(FAULTS)],
+            sometimes: &["a refusal"],
             ..base
         },
     ]
@@ -72,7 +155,7 @@ fn prepared(world: &mut World) {
 }
 
 /// What the document's file holds, as nobody can see it without a call.
-pub(crate) fn written() -> u64 {
+fn written() -> u64 {
     with_world(|world| {
         let slot = world.fs.existing(Path::new(FILE)).expect("the document is there from the start");
         number(&world.fs.at(slot).data)
@@ -89,6 +172,7 @@ struct Seen {
     number: u64,
     unwritten: bool,
     promoted: bool,
+    succeeded: bool,
 }
 
 /// Runs one update, and holds what its caller is told against what is there.
@@ -108,18 +192,24 @@ fn update(
             number: *after.as_ref().unwrap_or(&before),
             unwritten: before != written(),
             promoted: leads(ctx) && waited(ctx),
+            succeeded: leads(ctx) && waited(ctx) && before == 0 && first_has_ended(),
         };
         after.map(|after| *bytes = after.to_string().into_bytes())
     });
+    let weak = |receipt: &Receipt| durability == Durability::Power && receipt.durability == Reached::Process;
+    if updated.as_ref().is_ok_and(weak) {
+        break_rule(format!("P{} was done less than it asked for", ctx.host.process));
+    }
     let told = updated.as_ref().map_or_else(|error| error.is_rejected(), |_| true);
     if told && written() < seen.number {
-        with_world(|world| world.check.break_rule(format!("{} was told of what is not there", ctx.host.process)));
+        break_rule(format!("P{} was told of what is not there", ctx.host.process));
     }
     let happened = [
         (seen.unwritten && updated.is_ok(), "a batch of two"),
         (seen.unwritten && updated.as_ref().is_err_and(tenure::Error::is_io), "a batch that failed"),
         (seen.unwritten && updated.as_ref().is_err_and(tenure::Error::is_rejected), "one of two undone"),
         (seen.promoted, "a promotion"),
+        (seen.succeeded, "on after another gave up"),
         (updated.as_ref().is_err_and(tenure::Error::is_busy), "a refusal"),
     ];
     for (_, what) in happened.into_iter().filter(|(happened, _)| *happened) {
@@ -133,6 +223,10 @@ fn update(
     });
 }
 
+fn break_rule(rule: String) {
+    with_world(|world| world.check.break_rule(rule));
+}
+
 fn add_one(ctx: &Ctx, wait: Wait, durability: Durability) {
     update(ctx, wait, durability, |number| Ok(number + 1));
 }
@@ -143,6 +237,11 @@ fn leads(ctx: &Ctx) -> bool {
         let mut files = world.processes[ctx.host.process].files.iter().flatten();
         files.any(|file| file.lock == Some(Mode::Exclusive))
     })
+}
+
+/// Whether the first thread has come to its end.
+fn first_has_ended() -> bool {
+    with_world(|world| world.processes[0].life == Life::Ended)
 }
 
 /// Whether this thread has waited for others.

@@ -183,7 +183,8 @@ impl World {
                 let watched =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.watched);
                 let foot = if until.is_some() { none.read(self.time()) } else { none };
-                let foot = if self.processes[process].threaded { foot.read(self.shared_by(process)) } else { foot };
+                let foot =
+                    if self.processes[process].threaded { foot.read(self.shared_by(process)) } else { foot };
                 let ending =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.process);
                 let foot = ending.map_or(foot, |ending| foot.read(bit(&Resource::Life(ending))));

@@ -169,7 +169,8 @@ impl World {
     pub fn make_thread(&mut self, thread: usize, of: usize) {
         let Process { machine, pid, started, namespace, .. } = self.processes[of];
         let process = &mut self.processes[thread];
-        (process.machine, process.pid, process.started, process.namespace) = (machine, pid, started, namespace);
+        (process.machine, process.pid, process.started, process.namespace) =
+            (machine, pid, started, namespace);
         process.thread_of = Some(of);
         (self.processes[thread].threaded, self.processes[of].threaded) = (true, true);
     }
