@@ -181,6 +181,11 @@ impl Local {
         Ok(matches!(queue.members.last().expect("just pushed").stage, Stage::Leads))
     }
 
+    /// How many threads stand in the queues of documents.
+    pub fn updating(&self) -> usize {
+        self.documents.values().map(|queue| queue.members.len()).sum()
+    }
+
     /// Where a thread stands; `waker` is called when that changes.
     ///
     /// # Panics
