@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tenure::host::{Host, Mode};
-use tenure::{Durability, Lock, Reached, Receipt, Wait};
+use tenure::{Durability, Error, Lock, Reached, Receipt, Wait};
 
 use super::document::{FAULTS, FILE, document, judge, zero};
 use crate::host::with_world;
@@ -40,7 +40,8 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).fault(&[Fault::LostReply]),
                 Setting::of(2, 1).power(Loss::Minimal),
-                Setting::of(3, 1).fault(&[Fault::NoSpace]),
+                Setting::of(3, 1),
+                Setting::of(3, 1).fault(&[Fault::NoSpace]).long(),
                 Setting::of(3, 1).crashes(1).long(),
                 Setting::of(3, 2).long(),
             ],
@@ -200,17 +201,21 @@ fn update(
     if updated.as_ref().is_ok_and(weak) {
         break_rule(format!("P{} was done less than it asked for", ctx.host.process));
     }
+    let reason = |error: &Error| error.is_io() || error.is_busy() || error.is_rejected();
+    if let Some(error) = updated.as_ref().err().filter(|error| !reason(error)) {
+        break_rule(format!("P{} was refused for no reason: {error}", ctx.host.process));
+    }
     let told = updated.as_ref().map_or_else(|error| error.is_rejected(), |_| true);
     if told && written() < seen.number {
         break_rule(format!("P{} was told of what is not there", ctx.host.process));
     }
     let happened = [
         (seen.unwritten && updated.is_ok(), "a batch of two"),
-        (seen.unwritten && updated.as_ref().is_err_and(tenure::Error::is_io), "a batch that failed"),
-        (seen.unwritten && updated.as_ref().is_err_and(tenure::Error::is_rejected), "one of two undone"),
+        (seen.unwritten && updated.as_ref().is_err_and(Error::is_io), "a batch that failed"),
+        (seen.unwritten && updated.as_ref().is_err_and(Error::is_rejected), "one of two undone"),
         (seen.promoted, "a promotion"),
         (seen.succeeded, "on after another gave up"),
-        (updated.as_ref().is_err_and(tenure::Error::is_busy), "a refusal"),
+        (updated.as_ref().is_err_and(Error::is_busy), "a refusal"),
     ];
     for (_, what) in happened.into_iter().filter(|(happened, _)| *happened) {
         ctx.sometimes(what);

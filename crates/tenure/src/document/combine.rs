@@ -109,11 +109,15 @@ impl<'a, H: Host> Seat<'a, H> {
     /// waits for.
     fn first_standing(&self, lock: &Lock<H>, waker: &Waker) -> Result<Standing> {
         let file = self.host.stat(lock.path()).ok().map(|stat| stat.id);
-        let standing = self.host.local(|local| {
-            let waits_for_itself = file.is_some_and(|file| local.occupies(file, self.thread));
-            (!waits_for_itself).then(|| local.standing(&self.site, self.thread, waker))
+        let (standing, occupies) = self.host.local(|local| {
+            let occupies = file.is_some_and(|file| local.occupies(file, self.thread));
+            (local.standing(&self.site, self.thread, waker), occupies)
         });
-        standing.ok_or_else(|| Error::already_held(lock.path()))
+        // Whose turn has come already holds the lock by that.
+        match standing {
+            Standing::Waits if occupies => Err(Error::already_held(lock.path())),
+            standing => Ok(standing),
+        }
     }
 
     /// Leaves unless its turn has come; whether it did.
