@@ -206,8 +206,8 @@ fn update(
         break_rule(format!("P{} was refused for no reason: {error}", ctx.host.process));
     }
     let told = updated.as_ref().map_or_else(|error| error.is_rejected(), |_| true);
-    if told && written() < seen.number {
-        break_rule(format!("P{} was told of what is not there", ctx.host.process));
+    if told {
+        told_of(ctx, seen.number);
     }
     let happened = [
         (seen.unwritten && updated.is_ok(), "a batch of two"),
@@ -226,6 +226,13 @@ fn update(
         Ok(_) => Note::Doubtful,
         Err(_) => Note::Refused,
     });
+}
+
+/// Breaks a rule if a caller has been told of a number that the document does not hold. Numbers only grow.
+pub(crate) fn told_of(ctx: &Ctx, number: u64) {
+    if written() < number {
+        break_rule(format!("P{} was told of what is not there", ctx.host.process));
+    }
 }
 
 fn break_rule(rule: String) {
