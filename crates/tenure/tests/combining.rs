@@ -91,7 +91,7 @@ fn queued<H: tenure::host::Host>(place: &Place, host: &H, callers: Vec<Caller<'_
         };
         let threads: Vec<_> = callers.into_iter().map(come).collect();
         held.release().unwrap();
-        threads.into_iter().map(|thread| thread.join()).collect()
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     })
 }
 

@@ -7,7 +7,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-batch-leader-alone-hears",
         about: "a batch whose write fails, of which its leader alone hears",
-        hazards: "C2",
+        hazards: "G2",
         setup: threads,
         body: |ctx| body(ctx, Mistake::LeaderAloneHears),
         judge: judge_count,

@@ -7,7 +7,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-batch-told-early",
         about: "a batch whose members are acknowledged before the shared write",
-        hazards: "C1",
+        hazards: "G1",
         setup: threads,
         body: |ctx| body(ctx, Mistake::ToldBeforeTheWrite),
         judge: judge_count,

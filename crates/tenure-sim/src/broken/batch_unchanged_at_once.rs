@@ -7,7 +7,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-batch-unchanged-at-once",
         about: "nothing to change, said of what another member has not written yet",
-        hazards: "C2",
+        hazards: "G2",
         setup: threads,
         body: |ctx| body(ctx, Mistake::UnchangedAtOnce),
         judge: judge_count,

@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let base = Scenario {
         name: "",
         about: "",
-        hazards: "C1 C2",
+        hazards: "G1 G2 G3 G4",
         setup: threads,
         body: |_| {},
         judge,
@@ -205,7 +205,7 @@ fn update(
     if let Some(error) = updated.as_ref().err().filter(|error| !reason(error)) {
         break_rule(format!("P{} was refused for no reason: {error}", ctx.host.process));
     }
-    let told = updated.as_ref().map_or_else(|error| error.is_rejected(), |_| true);
+    let told = updated.as_ref().map_or_else(Error::is_rejected, |_| true);
     if told {
         told_of(ctx, seen.number);
     }
