@@ -5,21 +5,23 @@
 //! nobody but its maker opens a temporary file. Each seed is one program within one setting; a failure prints both.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod threads;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
-use tenure::host::{Answer, Draft, FileId, Host, Mode, Open, Outcome, Site, Standing, Ticket};
+use tenure::host::{Host, Mode, Open};
 use tenure_sim::explore::search::{Limits, Reductions, Search};
-use tenure_sim::host::{Sim, SimFile, with_world};
+use tenure_sim::host::{SimFile, with_world};
 use tenure_sim::op::{Fault, Note};
 use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable};
 use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
+
+use threads::Queued;
 
 /// Names that anybody may use, one that stays, and the temporary file of each process.
 const NAMES: [&str; 2] = ["/d/a", "/d/b"];
@@ -63,80 +65,8 @@ enum Step {
     Enter(bool),
     Believes,
     Leave,
-    /// What threads share, see [`Queued`].
+    /// What threads share.
     Queue(usize),
-}
-
-/// Where a thread stands in the queues that it shares with others: of a document, and for a lock. It does only what may be
-/// done there.
-#[derive(Default)]
-struct Queued {
-    joined: bool,
-    leads: bool,
-    ticket: Option<Ticket>,
-}
-
-/// How many kinds of steps [`Queued`] has.
-const QUEUE_STEPS: usize = 11;
-
-impl Queued {
-    fn step(&mut self, host: Sim, waker: &Waker, what: usize) {
-        let site = Site { directory: FileId { device: 1, inode: 1 }, name: "n".into() };
-        let (lock, thread) = (FileId { device: 1, inode: 2 }, host.thread());
-        let content = |text: &str| Some(Arc::new(text.as_bytes().to_vec()));
-        let wake = |wakers: Vec<Waker>| wakers.into_iter().for_each(Waker::wake);
-        match what {
-            0..3 if !self.joined => {
-                self.leads = host.local(|local| local.join(&site, thread, thread == 1)) == Ok(true);
-                self.joined = true;
-            }
-            3..5 if self.joined => match host.local(|local| local.standing(&site, thread, waker)) {
-                Standing::Turn(draft) => {
-                    let answer = match draft.unwritten {
-                        true => Answer::Failed,
-                        false => Answer::Changed(content("changed").unwrap(), None),
-                    };
-                    wake(
-                        host.local(|local| local.answer(&site, thread, answer, waker)).into_iter().collect(),
-                    );
-                }
-                Standing::Told(_) => (self.joined, self.leads) = (false, false),
-                Standing::Leads | Standing::Collected(_) => self.leads = true,
-                Standing::Waits | Standing::Answered => self.leads = false,
-            },
-            5 if self.leads => {
-                let draft =
-                    Draft { content: content("as it was"), unwritten: false, sync: false, mode: None };
-                let handed = host.local(|local| local.hand_on(&site, thread, lock, draft, waker));
-                wake(handed.into_iter().flatten().collect());
-            }
-            6 if self.leads => {
-                let (next, left) = host.local(|local| local.pass_on(&site, thread));
-                wake(next.into_iter().collect());
-                (self.joined, self.leads) = (!left, false);
-            }
-            7 if self.leads => {
-                let outcome: Arc<dyn Outcome> = Arc::new(thread);
-                wake(host.local(|local| local.tell(&site, thread, &outcome)));
-                (self.joined, self.leads) = (false, false);
-            }
-            8 if self.joined && host.local(|local| local.give_up(&site, thread)) => {
-                (self.joined, self.leads) = (false, false);
-            }
-            9 if self.joined => {
-                wake(host.local(|local| local.quit(&site, thread)));
-                (self.joined, self.leads) = (false, false);
-            }
-            10 => match self.ticket.take() {
-                Some(ticket) => wake(host.local(|local| local.leave(lock, ticket))),
-                None => {
-                    let entered = host.local(|local| local.enter(lock, thread, Mode::Exclusive));
-                    self.ticket = entered.ok().map(|(ticket, _)| ticket);
-                }
-            },
-            _ => {}
-        }
-    }
 }
 
 /// What was told.
@@ -344,40 +274,6 @@ fn program(seed: u64) -> (Vec<Vec<Step>>, Setting, bool) {
     (programs, setting, numbers.is(4))
 }
 
-/// Programs of threads, which use little but what they share. The last may be a process of its own.
-fn threads(seed: u64) -> (Vec<Vec<Step>>, Setting, bool) {
-    let mut numbers = Numbers(seed);
-    let count = if numbers.is(3) { 3 } else { 2 };
-    let programs = (0..count).map(|_| {
-        let steps = 2 + numbers.below(if count == 3 { 2 } else { 5 });
-        let mut program = vec![Step::Queue(0)];
-        program.extend((0..steps).map(|_| match numbers.below(8) {
-            0 => Step::Wait(true),
-            1 => numbers.step(count, false),
-            _ => Step::Queue(numbers.below(QUEUE_STEPS)),
-        }));
-        program
-    });
-    let programs = programs.collect();
-    let mut setting = Setting::of(count, 1);
-    match numbers.below(5) {
-        0 => setting.crashes = 1,
-        1 => (setting.ticks, setting.jump) = (1, Duration::from_millis(250)),
-        _ => {}
-    }
-    (programs, setting, count == 3 && numbers.is(2))
-}
-
-fn setup_threads(world: &mut World) {
-    setup(world);
-    (1..world.processes.len()).for_each(|thread| world.make_thread(thread, 0));
-}
-
-fn setup_threads_and_a_stranger(world: &mut World) {
-    setup(world);
-    (1..world.processes.len() - 1).for_each(|thread| world.make_thread(thread, 0));
-}
-
 /// What came of an exploration: what was told, the ends, and whether a rule was broken.
 struct Seen {
     told: Told,
@@ -409,7 +305,7 @@ fn setup_heir(world: &mut World) {
 
 /// Compares all reductions on one program; `false` if it is too large, or what differs.
 fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
-    let (programs, setting, heir) = if threaded { threads(seed) } else { program(seed) };
+    let (programs, setting, heir) = if threaded { threads::programs(seed) } else { program(seed) };
     PROGRAMS.set(programs.clone());
     let scenario = Scenario {
         name: "random",
@@ -418,8 +314,8 @@ fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
         setup: match (threaded, heir) {
             (false, false) => setup,
             (false, true) => setup_heir,
-            (true, false) => setup_threads,
-            (true, true) => setup_threads_and_a_stranger,
+            (true, false) => threads::setup,
+            (true, true) => threads::setup_with_a_stranger,
         },
         body: run,
         judge,
@@ -493,10 +389,4 @@ fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize 
 fn random_programs_are_told_the_same_under_every_reduction() {
     let compared = compare_all(0..60, 1_000, false);
     assert!(compared > 40, "only {compared} of the programs are small enough");
-}
-
-#[test]
-fn random_threads_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..120, 3_000, true);
-    assert!(compared > 60, "only {compared} of the programs are small enough");
 }
