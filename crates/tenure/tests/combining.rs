@@ -228,6 +228,33 @@ fn who_fails_or_panics_is_undone_alone() {
 }
 
 #[test]
+fn a_batch_that_begins_again_runs_every_change_again() {
+    let (place, host, runs) = (place("0"), process(), AtomicUsize::new(0));
+    let (path, lock) = (&place.path, place.path.with_file_name("n.txt.lock"));
+    let meddle =
+        [|_: &Path, lock: &Path| fs::remove_file(lock), |path: &Path, _: &Path| fs::write(path, "100")];
+    let call = |n: usize| -> Caller<'_> {
+        let (document, lock, runs, mut ran) = (Document::open_on(host.clone(), path), &lock, &runs, false);
+        Box::new(move || {
+            document.update_bytes(Wait::Forever, |bytes| {
+                runs.fetch_add(1, Ordering::Relaxed);
+                // The last two each disturb one round, so that there are three.
+                if n > 0 && !ran && runs.load(Ordering::Relaxed) > 3 * (n - 1) {
+                    ran = true;
+                    meddle[n - 1](path, lock).unwrap();
+                }
+                let number: u64 = std::str::from_utf8(bytes).unwrap().parse().unwrap();
+                *bytes = (number + 1).to_string().into_bytes();
+            })
+        })
+    };
+    let receipts = all_well(queued(&place, &host, (0..3).map(call).collect()));
+    assert_eq!(place.content(), "103");
+    assert_eq!((writes(&host), runs.into_inner()), (1, 9));
+    assert!(receipts.iter().all(|receipt| receipt.version == Version::of(Some(b"103"))));
+}
+
+#[test]
 fn the_strictest_durability_is_done_for_all() {
     for (asked, reached) in [
         ([Durability::Process, Durability::Process], Reached::Process),
