@@ -70,12 +70,12 @@ enum Resource<'a> {
     Disk,
     Numbers,
     Life(usize),
-    Threads(usize),
-    Shared(usize),
     Check,
     Crashes,
     Faults,
     Time,
+    Threads(usize),
+    Shared(usize),
 }
 
 fn bit(resource: &Resource<'_>) -> u128 {
@@ -216,7 +216,11 @@ impl World {
     pub fn killing(&self, process: usize) -> Foot {
         let threads = self.threads(process).filter(|thread| self.processes[*thread].life == Life::Alive);
         let ends = threads.map(|thread| self.ending(thread)).fold(Foot::default(), Foot::and);
-        ends.write(bit(&Resource::Threads(self.main_thread(process)))).write(bit(&Resource::Crashes))
+        let ends = match self.processes[process].threaded {
+            true => ends.write(bit(&Resource::Threads(self.main_thread(process)))),
+            false => ends,
+        };
+        ends.write(bit(&Resource::Crashes))
     }
 
     /// What a call that meets a fault changes.
