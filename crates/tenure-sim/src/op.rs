@@ -48,6 +48,8 @@ pub enum Op {
     Watch(WaiterId, Fd),
     WatchEnd(WaiterId, u32),
     Wait(WaiterId, Option<Moment>),
+    /// No call of the system: a thread looks at, or changes, what the threads of its process share, and wakes others.
+    Local,
     /// No call of the system: the scenario tells the checker where it is.
     Note(Note),
     /// The process has come to its end; the kernel closes what it left open.
@@ -107,6 +109,8 @@ pub enum Value {
     Process(Process),
     Moment(Moment),
     Woken(Woken),
+    /// A number for what the threads of a process share.
+    Shared(u64),
 }
 
 /// Something that goes wrong at a call.
@@ -185,7 +189,13 @@ impl Op {
             | Op::Unlock(_)
             | Op::IsLocal(_)
             | Op::Process(_) => &[Io],
-            Op::CloseEvent(_) | Op::Close(_) | Op::Holders(_) | Op::Now | Op::Note(_) | Op::Exit => &[],
+            Op::CloseEvent(_)
+            | Op::Close(_)
+            | Op::Holders(_)
+            | Op::Now
+            | Op::Local
+            | Op::Note(_)
+            | Op::Exit => &[],
         }
     }
 }
@@ -222,6 +232,7 @@ impl fmt::Display for Value {
             Value::Woken(woken) => write!(f, "{woken:?}"),
             Value::Process(process) => write!(f, "{process:?}"),
             Value::Moment(moment) => write!(f, "{:?}", moment.since_zero()),
+            Value::Shared(number) => write!(f, "{number:08x}"),
             other => write!(f, "{other:?}"),
         }
     }

@@ -218,6 +218,7 @@ impl Scenario {
         for _ in 0..setting.processes {
             world.spawn(0);
         }
+        world.stable.push(DIRECTORY.into());
         (self.setup)(&mut world);
         let slots: Vec<_> = world.fs.slots().collect();
         slots.into_iter().for_each(|slot| world.fs.sync(slot));

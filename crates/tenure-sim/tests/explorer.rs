@@ -32,6 +32,8 @@ fn sleep_sets_leave_out_no_state() {
         ("flock", Setting::of(2, 1).crashes(1)),
         ("broken-rename-without-lock", Setting::of(2, 1).crashes(1)),
         ("broken-stamp-failure", Setting::of(2, 1).fault(&[Fault::Io, Fault::NoSpace]).reuse()),
+        ("broken-batch-told-early", Setting::of(2, 1).crashes(1)),
+        ("combine", Setting::of(2, 1).crashes(1)),
     ] {
         let scenario = Scenario { caught_as: None, judge: |_| Ok(()), ..named(name) };
         let cached = |sleep| Reductions { sleep, cache: true, at_once: false };
@@ -84,6 +86,9 @@ fn no_reduction_hides_a_violation() {
         "broken-age-only",
         "broken-check-then-unlink",
         "broken-renew-outside-guard",
+        "broken-batch-told-early",
+        "broken-batch-leader-alone-hears",
+        "broken-batch-unchanged-at-once",
     ] {
         let scenario = named(name);
         for (sleep, cache, at_once) in [

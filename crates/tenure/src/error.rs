@@ -59,6 +59,15 @@ impl Error {
         self
     }
 
+    /// The same error, for another caller who waited for the same thing. Its source is left out unless it is an errno.
+    pub(crate) fn again(&self) -> Error {
+        let Inner { kind, path, message, holders, waited, source } = &*self.0;
+        let errno = source.as_ref().and_then(|source| source.downcast_ref::<Errno>());
+        let source = errno.map(|errno| BoxError::from(*errno));
+        let (path, message, holders) = (path.clone(), message.clone(), holders.clone());
+        Error(Box::new(Inner { kind: *kind, path, message, holders, waited: *waited, source }))
+    }
+
     pub(crate) fn busy(path: &Path, mode: Mode, waited: Duration, holders: Holders) -> Error {
         let what = match mode {
             Mode::Shared => "locked exclusively by",

@@ -237,11 +237,9 @@ fn u13_a_lock_file_deleted_during_an_update_does_not_lose_another_update() {
             if rounds == 1 {
                 // Somebody cleans up "stale locks", and another process gets in and out meanwhile.
                 fs::remove_file(directory.path().join("state.json.lock")).unwrap();
-                let other = std::thread::spawn({
-                    let path = path.clone();
-                    move || Document::open(path).update(Wait::Never, bump).unwrap()
-                });
-                other.join().unwrap();
+                // A thread of this process would queue behind us.
+                let other = Faulty::new(Native, usize::MAX, Fault::Crash);
+                Document::open_on(other, &path).update(Wait::Never, bump).unwrap();
             }
             bump(value);
         })

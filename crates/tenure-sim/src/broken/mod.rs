@@ -4,6 +4,10 @@
 
 mod age_by_local_clock;
 mod age_only;
+mod batch;
+mod batch_leader_alone_hears;
+mod batch_told_early;
+mod batch_unchanged_at_once;
 mod break_unguarded;
 mod check_then_unlink;
 mod create_then_stamp;
@@ -69,6 +73,9 @@ pub fn all() -> Vec<Scenario> {
         directory_not_synced::scenario(),
         rename_before_fsync::scenario(),
         unswept::scenario(),
+        batch_told_early::scenario(),
+        batch_leader_alone_hears::scenario(),
+        batch_unchanged_at_once::scenario(),
         flock_without_inode_check::scenario(),
         no_backstop::scenario(),
     ]

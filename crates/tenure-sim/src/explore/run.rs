@@ -140,12 +140,15 @@ impl<'a> Run<'a> {
             self.add_faults(world, process, op, &mut actions);
         }
         if world.budget.crashes > 0 {
+            let mut dying: Vec<usize> = Vec::new();
             for (process, op) in self.pending.iter().enumerate() {
                 let Some(op) = op.as_ref().filter(|op| **op != Op::Exit) else { continue };
                 // A death before a call that changes nothing is the same to everyone as one after it.
                 let matters = !world.is_enabled(process, op) || !world.foot(process, op).is_silent();
-                if world.processes[process].life == Life::Alive && matters {
-                    actions.push((Action::Crash(process), world.killing(process)));
+                let main = world.main_thread(process);
+                if world.processes[process].life == Life::Alive && matters && !dying.contains(&main) {
+                    dying.push(main);
+                    actions.push((Action::Crash(main), world.killing(main)));
                 }
             }
         }
@@ -200,9 +203,10 @@ impl<'a> Run<'a> {
             Action::Crash(process) => {
                 with_world(|world| {
                     world.budget.crashes -= 1;
-                    world.end(process, Life::Killed);
+                    world.kill(process);
                 });
-                self.forget(process);
+                let threads: Vec<usize> = with_world(|world| world.threads(process).collect());
+                threads.into_iter().for_each(|thread| self.forget(thread));
                 self.write(format_args!("P{process}: ** KILLED **"));
             }
             Action::Tick => {

@@ -4,7 +4,7 @@
 //! A state may be left unexplored only if it was explored before with a sleep set that is a part of the present one:
 //! otherwise something that slept then is awake now (Godefroid 1996, section 5.2). The explorer is tested against itself:
 //! with and without each reduction it must see the same (`tests/explorer.rs`, `tests/reductions.rs`, and random programs in
-//! `tests/differential.rs`).
+//! `tests/differential`).
 //!
 //! A call runs at once if nobody can see it. Notes do so for another reason: who comes in as early as possible and leaves as
 //! late as possible meets everyone that he could meet at all. A process is not killed before a call that changes nothing,

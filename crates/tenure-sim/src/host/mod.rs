@@ -284,7 +284,7 @@ impl Host for Sim {
     }
 
     fn thread(&self) -> u64 {
-        0
+        self.process as u64
     }
 
     /// Does nothing: what a process does in the background, a scenario does in plain sight.
@@ -324,10 +324,15 @@ impl Host for Sim {
     }
 
     fn local<R>(&self, step: impl FnOnce(&mut Local) -> R) -> R {
+        let (main, threaded) =
+            with_world(|world| (world.main_thread(self.process), world.processes[self.process].threaded));
+        if threaded {
+            let _shared_by_all = self.call(Op::Local);
+        }
         // Taken out while the step runs, since it may drop a waker, which looks at the world.
-        let mut local = with_world(|world| std::mem::take(&mut world.processes[self.process].local));
+        let mut local = with_world(|world| std::mem::take(&mut world.processes[main].local));
         let done = step(&mut local);
-        with_world(|world| world.processes[self.process].local = local);
+        with_world(|world| world.processes[main].local = local);
         done
     }
 }

@@ -14,7 +14,7 @@ use crate::world::power::Durability;
 /// The document.
 pub(crate) const FILE: &str = "/d/n.json";
 
-const FAULTS: &[Fault] = &[Fault::Io, Fault::NoSpace, Fault::TooManyFiles, Fault::Short];
+pub(super) const FAULTS: &[Fault] = &[Fault::Io, Fault::NoSpace, Fault::TooManyFiles, Fault::Short];
 
 /// The scenarios of documents.
 pub(super) fn all() -> Vec<Scenario> {
@@ -108,7 +108,7 @@ pub(crate) fn zero(world: &mut World) {
     put_file(world, "n.json", b"0");
 }
 
-fn document(ctx: &Ctx) -> Document<Sim> {
+pub(super) fn document(ctx: &Ctx) -> Document<Sim> {
     Document::open_on(ctx.host, FILE)
 }
 

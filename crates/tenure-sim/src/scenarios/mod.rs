@@ -1,5 +1,6 @@
 //! The shipped protocols, each under a load that brings out its hazards. All must pass.
 
+pub(crate) mod combining;
 pub(crate) mod document;
 mod flock;
 pub(crate) mod lockfile;
@@ -8,5 +9,5 @@ use crate::scenario::Scenario;
 
 /// All of them.
 pub fn all() -> Vec<Scenario> {
-    [flock::all(), lockfile::all(), document::all()].into_iter().flatten().collect()
+    [flock::all(), lockfile::all(), document::all(), combining::all()].into_iter().flatten().collect()
 }

@@ -248,6 +248,8 @@ impl World {
                 None => Seen::Gone,
             })),
             Op::Now => Ok(Value::Moment(self.now(process))),
+            // The thread goes on at once with its step, which others can't come between.
+            Op::Local => Ok(Value::Shared(self.view(process))),
             Op::Watch(waiter, fd) => {
                 let slot = self.file(process, *fd).slot;
                 let serial = self.fs.at(slot).serial;
@@ -259,7 +261,7 @@ impl World {
                 Ok(Value::Yes(true))
             }
             Op::WatchEnd(waiter, pid) => {
-                let found = self.living(process, *pid);
+                let found = self.living(process, *pid).map(|found| self.main_thread(found));
                 self.waiter(process, *waiter).process = found;
                 Ok(Value::Yes(found.is_some()))
             }

@@ -10,7 +10,7 @@ use std::path::Path;
 use tenure::host::Open;
 
 use super::fs::{ROOT, Slot, is_scratch};
-use super::{World, hasher};
+use super::{Life, World, hasher};
 use crate::op::{Fd, Note, Op};
 
 /// What a call reads and writes.
@@ -49,6 +49,10 @@ impl Foot {
         self
     }
 
+    fn and(self, other: Foot) -> Foot {
+        Foot { reads: self.reads | other.reads, writes: self.writes | other.writes }
+    }
+
     fn access(self, bit: u128, writes: bool) -> Foot {
         if writes { self.write(bit) } else { self.read(bit) }
     }
@@ -70,6 +74,8 @@ enum Resource<'a> {
     Crashes,
     Faults,
     Time,
+    Threads(usize),
+    Shared(usize),
 }
 
 fn bit(resource: &Resource<'_>) -> u128 {
@@ -82,6 +88,11 @@ impl World {
     /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
         let foot = self.foot_of_call(process, op);
+        let foot = match self.processes[process].threaded {
+            // Which it can't make any more once another thread's process was killed.
+            true => foot.read(bit(&Resource::Threads(self.main_thread(process)))),
+            false => foot,
+        };
         let foot = match self.check.is_asking(process) {
             // The answer is judged at once, so nobody may come in unseen between the question's calls and that.
             true => foot.read(bit(&Resource::Check)).read(self.time()),
@@ -134,10 +145,7 @@ impl World {
             Op::Link(from, to) => {
                 let foot = none.read(self.name(from));
                 match self.existing(from) {
-                    Some(slot) => {
-                        let entering = self.entering(to, Some(slot));
-                        Foot { reads: foot.reads | entering.reads, writes: entering.writes }
-                    }
+                    Some(slot) => foot.and(self.entering(to, Some(slot))),
                     None => foot,
                 }
             }
@@ -169,11 +177,14 @@ impl World {
                 named.fold(none, |foot, other| foot.read(bit(&Resource::Life(other))))
             }
             Op::Now => none.read(self.time()),
+            Op::Local => none.write(self.shared_by(process)),
             Op::Watch(_, fd) => none.write(self.events(self.slot(process, *fd))),
             Op::Wait(waiter, until) => {
                 let watched =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.watched);
                 let foot = if until.is_some() { none.read(self.time()) } else { none };
+                let foot =
+                    if self.processes[process].threaded { foot.read(self.shared_by(process)) } else { foot };
                 let ending =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.process);
                 let foot = ending.map_or(foot, |ending| foot.read(bit(&Resource::Life(ending))));
@@ -188,9 +199,9 @@ impl World {
 
     /// What the end of a process changes.
     pub fn ending(&self, process: usize) -> Foot {
-        let mut foot = Foot::default().write(bit(&Resource::Check));
-        let heirs = (0..self.processes.len()).filter(|heir| self.processes[*heir].after == Some(process));
-        for changed in heirs.chain([process]) {
+        let (mut foot, main) = (Foot::default().write(bit(&Resource::Check)), self.main_thread(process));
+        let heirs = (0..self.processes.len()).filter(|heir| self.processes[*heir].after == Some(main));
+        for changed in heirs.chain([main]) {
             foot = foot.write(bit(&Resource::Life(changed)));
         }
         for (fd, file) in self.processes[process].files.iter().enumerate() {
@@ -201,9 +212,15 @@ impl World {
         foot
     }
 
-    /// What the killing of a process changes.
+    /// What the killing of a process, with all its threads, changes.
     pub fn killing(&self, process: usize) -> Foot {
-        self.ending(process).write(bit(&Resource::Crashes))
+        let threads = self.threads(process).filter(|thread| self.processes[*thread].life == Life::Alive);
+        let ends = threads.map(|thread| self.ending(thread)).fold(Foot::default(), Foot::and);
+        let ends = match self.processes[process].threaded {
+            true => ends.write(bit(&Resource::Threads(self.main_thread(process)))),
+            false => ends,
+        };
+        ends.write(bit(&Resource::Crashes))
     }
 
     /// What a call that meets a fault changes.
@@ -244,7 +261,10 @@ impl World {
             Op::Close(fd) => self.file(process, *fd).lock.is_none() && !self.fs.reuse,
             Op::Wait(waiter, _) => {
                 let waiter = self.processes[process].waiters[*waiter].as_ref();
-                waiter.is_some_and(|waiter| waiter.watched.is_none()) && self.is_enabled(process, op)
+                // A thread that another wakes a second time before its wait is over is woken once.
+                waiter.is_some_and(|waiter| waiter.watched.is_none())
+                    && self.is_enabled(process, op)
+                    && !self.processes[process].threaded
             }
             _ => false,
         }
@@ -309,6 +329,10 @@ impl World {
         } else {
             0
         }
+    }
+
+    fn shared_by(&self, process: usize) -> u128 {
+        bit(&Resource::Shared(self.main_thread(process)))
     }
 
     fn time(&self) -> u128 {

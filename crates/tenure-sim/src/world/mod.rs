@@ -83,6 +83,11 @@ pub struct Process {
     pub namespace: u64,
     /// How far it has come.
     pub life: Life,
+    /// The process that this is a thread of, rather than a process of its own: it has that one's number, shares what its
+    /// threads share, and dies with it. Its descriptors are its own, since no thread uses another's.
+    pub thread_of: Option<usize>,
+    /// Whether it has threads, or is one.
+    pub threaded: bool,
     /// The process whose end it waits for before it starts.
     pub after: Option<usize>,
     /// Its open files.
@@ -160,6 +165,51 @@ impl World {
         self.processes[process].after = Some(predecessor);
     }
 
+    /// Makes one process a thread of another, which is not itself one.
+    pub fn make_thread(&mut self, thread: usize, of: usize) {
+        let Process { machine, pid, started, namespace, .. } = self.processes[of];
+        let process = &mut self.processes[thread];
+        (process.machine, process.pid, process.started, process.namespace) =
+            (machine, pid, started, namespace);
+        process.thread_of = Some(of);
+        (self.processes[thread].threaded, self.processes[of].threaded) = (true, true);
+    }
+
+    /// The first thread of a process, which stands for it.
+    pub fn main_thread(&self, thread: usize) -> usize {
+        self.processes[thread].thread_of.unwrap_or(thread)
+    }
+
+    /// All threads of the process that `thread` is one of.
+    pub fn threads(&self, thread: usize) -> impl Iterator<Item = usize> {
+        let main = self.main_thread(thread);
+        (0..self.processes.len()).filter(move |other| self.main_thread(*other) == main)
+    }
+
+    /// Kills a process with all its threads.
+    pub fn kill(&mut self, process: usize) {
+        let threads: Vec<usize> = self.threads(process).collect();
+        for thread in threads {
+            if self.processes[thread].life == Life::Alive {
+                self.end(thread, Life::Killed);
+            }
+        }
+    }
+
+    /// A number for what the threads of a process share.
+    pub fn shared(&self, process: usize) -> u64 {
+        let mut hasher = hasher();
+        self.processes[self.main_thread(process)].local.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// A number for what a thread can learn of it.
+    pub fn view(&self, thread: usize) -> u64 {
+        let mut hasher = hasher();
+        self.processes[self.main_thread(thread)].local.hash_view(thread as u64, &mut hasher);
+        hasher.finish()
+    }
+
     /// The earliest moment, from now, at which some wait ends by itself.
     pub fn next_deadline(&self, waits: impl Iterator<Item = (usize, Moment)>) -> Option<Duration> {
         waits.map(|(process, until)| until.since(self.now(process))).min()
@@ -174,6 +224,8 @@ impl World {
             started: 1000 + number as u64,
             namespace: 1,
             life: Life::Alive,
+            thread_of: None,
+            threaded: false,
             after: None,
             files: Vec::new(),
             waiters: Vec::new(),
@@ -249,7 +301,7 @@ impl World {
         }
     }
 
-    /// Ends a process: the kernel closes what it left open.
+    /// Ends a process, or one thread of it: what it left open is closed.
     pub fn end(&mut self, process: usize, life: Life) {
         self.processes[process].life = life;
         let files = std::mem::take(&mut self.processes[process].files);
@@ -259,13 +311,17 @@ impl World {
             self.fs.at_mut(file.slot).opens -= 1;
             self.fs.forget_unused(file.slot);
         }
+        self.check.left(process);
+        if self.threads(process).any(|thread| self.processes[thread].life == Life::Alive) {
+            return;
+        }
+        let main = self.main_thread(process);
         for waiter in self.processes.iter_mut().flat_map(|other| &mut other.waiters).flatten() {
             // Told of once.
-            waiter.changed |= waiter.process.take_if(|watched| *watched == process).is_some();
+            waiter.changed |= waiter.process.take_if(|watched| *watched == main).is_some();
         }
-        self.check.left(process);
         for heir in
-            self.processes.iter_mut().filter(|heir| heir.life == Life::NotYet && heir.after == Some(process))
+            self.processes.iter_mut().filter(|heir| heir.life == Life::NotYet && heir.after == Some(main))
         {
             heir.life = Life::Alive;
         }
@@ -293,7 +349,7 @@ impl World {
         let process = &mut self.processes[process];
         let is_clean = process.files.is_empty()
             && process.waiters.iter().all(Option::is_none)
-            && process.local.is_idle();
+            && (process.threaded || process.local.is_idle());
         assert!(is_clean, "a round that leaves something open is not over");
         process.waiters.clear();
         process.history = round as u64 + 2;
@@ -305,11 +361,15 @@ impl World {
         let mut hasher = hasher();
         let mut seen = Vec::new();
         self.hash_inode(ROOT, &mut seen, &mut hasher);
-        for process in &self.processes {
+        for (number, process) in self.processes.iter().enumerate() {
             process.life.hash(&mut hasher);
             if process.life == Life::Alive {
                 process.history.hash(&mut hasher);
                 process.waiters.len().hash(&mut hasher);
+                if process.threaded {
+                    // What a thread without others shares follows from its history.
+                    self.shared(number).hash(&mut hasher);
+                }
                 for waiter in process.waiters.iter().flatten() {
                     (waiter.changed, waiter.called, waiter.process).hash(&mut hasher);
                     if let Some((slot, serial)) = waiter.watched

@@ -57,6 +57,7 @@ impl World {
             let copy = after.spawn(process.machine);
             let dead = &mut after.processes[copy];
             (dead.pid, dead.started, dead.namespace) = (process.pid, process.started, process.namespace);
+            (dead.thread_of, dead.threaded) = (process.thread_of, process.threaded);
             dead.life = process.life;
         }
         after.lose_power(durability, which);

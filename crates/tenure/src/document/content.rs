@@ -1,6 +1,7 @@
 //! What the bytes of a document mean: a value, or a caller's type; and what they become when that is changed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,7 +49,7 @@ pub(super) fn format<H: Host>(document: &Document<H>) -> Result<Format> {
 pub(super) fn found<H: Host>(document: &Document<H>) -> Result<Option<Vec<u8>>> {
     let target = resolve(&document.host, &document.path)?;
     let place = Place { host: &document.host, path: &target, durability: document.durability };
-    Ok(place.read()?.map(|found| found.bytes))
+    Ok(place.read()?.map(|found| Arc::unwrap_or_clone(found.bytes)))
 }
 
 /// What stands in for a file that is missing, or empty where an initial value was given.

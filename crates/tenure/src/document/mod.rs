@@ -31,6 +31,7 @@
 //! locked under several names.
 
 mod by_hand;
+mod combine;
 mod content;
 mod difference;
 mod draft;
@@ -97,11 +98,12 @@ pub struct Version(Option<[u8; 16]>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// Whether the file was written. It is not if it has the content asked for already.
+    /// Whether this call changed anything. The file is not written if it has the content asked for already.
     pub changed: bool,
-    /// The version of the document that the call left.
+    /// The version of the document that this call left, together with those that were done with it (see
+    /// [`Document::update`]).
     pub version: Version,
-    /// What that version survives.
+    /// What that version survives: what this call asked for, or more.
     pub durability: Reached,
 }
 
@@ -264,9 +266,14 @@ impl<H: Host> Document<H> {
     /// `change` gets the document as a `T` and changes it in place; it returns `()` or a `Result`. If it fails
     /// or panics, the file is as before and the lock is free. If it changes nothing, nothing is written.
     ///
-    /// `change` runs while the lock is held, so it should be short and must not touch this document itself.
-    /// It runs again, on fresh content, in the rare case that the lock file was deleted, or that a program
-    /// which takes no lock wrote the file, while it ran.
+    /// `change` runs while the lock is held, so it should be short and must not touch this document itself, nor wait for
+    /// another thread that does. It runs again, on fresh content, in the rare case that the lock file was deleted, or that a
+    /// program which takes no lock wrote the file, while it ran.
+    ///
+    /// Calls that wait in the same process may be done together: each `change` runs on its caller's thread, in the order of
+    /// their coming, on what the one before it left; then all is written at once, as durably as the strictest asked for, and
+    /// each caller gets its receipt. Nobody is concerned by another's `change` that fails or panics. If the write fails, all
+    /// of them hear so. The time that `wait` gives ends when `change` begins.
     ///
     /// # Errors
     ///

@@ -18,6 +18,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Durability, Reached};
 use crate::error::{Error, Result};
@@ -29,7 +30,8 @@ const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// A document's file as it was found under the lock.
 pub(super) struct Found<F> {
-    pub(super) bytes: Vec<u8>,
+    /// Shared, since other threads may be handed it.
+    pub(super) bytes: Arc<Vec<u8>>,
     pub(super) stat: Stat,
     file: F,
 }
@@ -96,7 +98,8 @@ impl<'a, H: Host> Place<'a, H> {
         if stat.kind != crate::host::FileKind::Regular {
             return Err(Error::unsupported(self.path, "is not a regular file, so it can't be a document"));
         }
-        Ok(Some(Found { bytes: self.read_all(&file, stat.size).map_err(fail)?, stat, file }))
+        let bytes = Arc::new(self.read_all(&file, stat.size).map_err(fail)?);
+        Ok(Some(Found { bytes, stat, file }))
     }
 
     fn read_all(&self, file: &H::File, size: u64) -> std::result::Result<Vec<u8>, Errno> {

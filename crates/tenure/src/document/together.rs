@@ -11,7 +11,7 @@
 use super::content::{self, Outcome};
 use super::replace::{Found, Place, Prepared};
 use super::value::Value;
-use super::{Document, Receipt, Version, update, versions};
+use super::{Document, Receipt, Version, combine, update, versions};
 use crate::error::{Error, Result};
 use crate::host::{FileId, Host, directory_of};
 use crate::lock::Held;
@@ -65,7 +65,7 @@ pub fn update_all<H: Host, O: Outcome>(
             return replace_all(&mut steps);
         }
     }
-    Err(update::disturbed(&first.path))
+    Err(update::replaced_each_time(first))
 }
 
 /// A document with its lock.
@@ -101,7 +101,7 @@ fn lock_all<'d, H: Host>(documents: &'d [Document<H>], patience: &Patience) -> R
     let mut locked = Vec::new();
     for (_, index, target) in order {
         let document = &documents[index];
-        let held = update::lock(document, &target)?.acquire(patience.clone())?;
+        let held = combine::lock(document, &target)?.acquire(patience.clone())?;
         locked.push((index, Locked { document, target, held }));
     }
     locked.sort_by_key(|(index, _)| *index);

@@ -7,14 +7,15 @@
 //! 6. If it is what the file holds already, make sure that is durable and acknowledge.
 //! 7. Otherwise replace the file as [`super::replace`] says; start again if that finds the lock file or the
 //!    document changed by somebody who does not keep the rules.
+//!
+//! Steps 2 to 7 are in [`super::combine`], since the updates that wait in one process go through them together.
 
 use std::path::{Path, PathBuf};
 
-use super::replace::{Found, Place};
-use super::{Document, Reached, Receipt, Version, versions};
+use super::replace::Found;
+use super::{Document, Receipt, Version, combine};
 use crate::error::{Error, Result};
-use crate::host::{Errno, FileKind, Host, Open};
-use crate::lock::{Creation, Held, Lock};
+use crate::host::{Errno, FileKind, Host};
 use crate::wait::Patience;
 
 /// As many symbolic links as Linux follows in one path (path_resolution(7)).
@@ -24,8 +25,9 @@ const LINKS_MAX: usize = 40;
 pub(super) const ROUNDS_MAX: usize = 16;
 
 /// Makes the new content of the old, or `None` if nothing is to be changed.
-type Change<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>;
+pub(super) type Change<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>;
 
+/// Rounds but for the first are for paths that come to mean another file while their updates wait.
 pub(super) fn step<H: Host>(
     document: &Document<H>,
     patience: &Patience,
@@ -33,88 +35,23 @@ pub(super) fn step<H: Host>(
 ) -> Result<Receipt> {
     for _ in 0..ROUNDS_MAX {
         let target = resolve(&document.host, &document.path)?;
-        let held = lock(document, &target)?.acquire(patience.clone())?;
-        // A symbolic link may have been given another target while we waited.
-        if resolve(&document.host, &document.path)? != target {
-            continue;
-        }
-        if let Some(receipt) = locked(document, &target, held, change)? {
+        if let Some(receipt) = combine::take_part(document, &target, patience, change)? {
             return Ok(receipt);
         }
     }
-    Err(disturbed(&document.path))
+    Err(replaced_each_time(document))
 }
 
-/// Why a step gave up.
-pub(super) fn disturbed(path: &Path) -> Error {
+pub(super) fn replaced_each_time<H: Host>(document: &Document<H>) -> Error {
     let problem = "was replaced, or its lock file deleted, each time it was about to be changed: \
                    some program changes it without taking its lock. Nothing was written";
-    Error::conflict(path, problem)
-}
-
-/// Steps 3 to 7; `None` asks for another round.
-fn locked<H: Host>(
-    document: &Document<H>,
-    target: &Path,
-    held: Held<H>,
-    change: Change<'_>,
-) -> Result<Option<Receipt>> {
-    let place = Place { host: &document.host, path: target, durability: document.durability };
-    crate::scratch::sweep(&document.host, target);
-    let found = place.read()?;
-    refuse_hard_links(target, found.as_ref())?;
-    let old = found.as_ref().map(|found| found.bytes.as_slice());
-    expect_version(document, old)?;
-    let new = change(old)?.filter(|new| Some(new.as_slice()) != old);
-    let Some(new) = new else {
-        drop(held);
-        let durability = place.settle_unchanged(found.as_ref())?;
-        return Ok(Some(Receipt { changed: false, version: Version::of(old), durability }));
-    };
-    if !held.is_mine() {
-        return Err(forked(target));
-    }
-    let mut prepared = place.prepare(&new, found.as_ref(), document.mode)?;
-    if let (Some(count), Some(found)) = (document.versions_kept, &found) {
-        versions::keep(&place, found, count)?;
-    }
-    if !held.is_current()? || !place.is_unchanged(found.as_ref())? || !place.commit(&mut prepared)? {
-        return Ok(None);
-    }
-    // Released before the directory is synced, so that the next one works meanwhile. The change stands
-    // whatever the release says, and the kernel releases a descriptor that is closed.
-    drop(held);
-    let durability: Reached = place.settle(&prepared);
-    Ok(Some(Receipt { changed: true, version: Version::of(Some(&new)), durability }))
+    Error::conflict(&document.path, problem)
 }
 
 /// What an updater's forked child hears.
-pub(super) fn forked(target: &Path) -> Error {
+pub(super) fn forked(path: &Path) -> Error {
     let problem = "the updater forked, and this is the child: the lock is its parent's. Nothing was written";
-    Error::conflict(target, problem)
-}
-
-/// The sidecar, open to whoever may use the document.
-pub(super) fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    let mut lock = Lock::flock_on(document.host.clone(), target.with_file_name(name));
-    match document.host.stat(target) {
-        Ok(stat) => {
-            // Whoever may not read the document must not leave a lock file of his own beside it.
-            let readable = document.host.open(target, Open::Read);
-            readable.map_err(|errno| Error::host("read the file", target, errno))?;
-            let (mode, uid, gid) = (stat.mode & 0o666, stat.uid, stat.gid);
-            lock = lock.created_as(Creation::Like { mode, uid, gid });
-        }
-        Err(Errno::NOENT) => {
-            if let Some(mode) = document.mode {
-                lock = lock.mode(mode & 0o666);
-            }
-        }
-        Err(errno) => return Err(Error::host("look at the file", target, errno)),
-    }
-    Ok(lock.reporting(document.report.clone()))
+    Error::conflict(path, problem)
 }
 
 /// The file that the path means: symbolic links in the last component are followed, also to a file that does

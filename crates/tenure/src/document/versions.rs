@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::replace::{Found, Place};
-use super::{Document, Reached, Receipt, Version, update};
+use super::{Document, Reached, Receipt, Version, combine, update};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, directory_of};
 use crate::wait::Patience;
@@ -87,7 +87,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub(super) fn undo<H: Host>(document: &Document<H>, patience: &Patience) -> Result<Receipt> {
     for _ in 0..update::ROUNDS_MAX {
         let target = update::resolve(&document.host, &document.path)?;
-        let held = update::lock(document, &target)?.acquire(patience.clone())?;
+        let held = combine::lock(document, &target)?.acquire(patience.clone())?;
         let place = Place { host: &document.host, path: &target, durability: document.durability };
         crate::scratch::sweep(&document.host, &target);
         let found = place.read()?;
@@ -113,5 +113,5 @@ pub(super) fn undo<H: Host>(document: &Document<H>, patience: &Patience) -> Resu
         };
         return Ok(Receipt { changed: true, version: Version::of(Some(&newest.bytes)), durability });
     }
-    Err(update::disturbed(&document.path))
+    Err(update::replaced_each_time(document))
 }

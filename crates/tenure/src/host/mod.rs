@@ -26,10 +26,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-pub use local::{Local, Occupied, Ticket};
+pub use local::{Answer, Content, Draft, Local, Occupied, Outcome, Site, Standing, Ticket, Wishes};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
-pub use numbered::{Answer, Request, flock_numbered};
+pub use numbered::{Request, Settled, flock_numbered};
 pub use process::leads_session;
 pub use rustix::io::Errno;
 pub use spawn::{become_command, spawn};

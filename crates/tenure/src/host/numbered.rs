@@ -30,7 +30,7 @@ pub enum Request {
 
 /// What became of a [`Request`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Settled {
     /// It is done.
     Done,
     /// Others hold the lock, and there was no time to wait.
@@ -43,7 +43,7 @@ pub enum Answer {
 ///
 /// With a limit it replaces this process's handler of SIGALRM and its real-time timer. Errors: `BADF` if no descriptor has
 /// the number, and on NFS, which wants a writable one for an exclusive lock; `NOLCK`, `IO`.
-pub fn flock_numbered(number: i32, request: Request, limit: Option<Duration>) -> Result<Answer> {
+pub fn flock_numbered(number: i32, request: Request, limit: Option<Duration>) -> Result<Settled> {
     let operation = match request {
         Request::Shared => libc::LOCK_SH,
         Request::Exclusive => libc::LOCK_EX,
@@ -60,17 +60,17 @@ pub fn flock_numbered(number: i32, request: Request, limit: Option<Duration>) ->
             answer => return answer,
         }
         if alarm.as_ref().is_some_and(|(_, start, limit)| since(*start) >= *limit) {
-            return Ok(Answer::TimedOut);
+            return Ok(Settled::TimedOut);
         }
     }
 }
 
 /// One call of `flock(2)`.
-fn attempt(number: i32, operation: i32) -> Result<Answer> {
+fn attempt(number: i32, operation: i32) -> Result<Settled> {
     // SAFETY: the call takes no pointer, and changes nothing of a descriptor but its lock.
     match check(unsafe { libc::flock(number, operation) }) {
-        Err(Errno::WOULDBLOCK) => Ok(Answer::Busy),
-        outcome => outcome.map(|()| Answer::Done),
+        Err(Errno::WOULDBLOCK) => Ok(Settled::Busy),
+        outcome => outcome.map(|()| Settled::Done),
     }
 }
 

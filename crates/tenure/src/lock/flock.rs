@@ -24,12 +24,10 @@ use super::guard::{Flocked, Held};
 use super::open::{Opened, open};
 use super::waiting::Waiting;
 use crate::error::{Error, Result};
-use crate::host::{Host, Mode};
-use crate::wait::Patience;
+use crate::host::Host;
 
-pub(super) fn acquire<H: Host>(lock: &Lock<H>, mode: Mode, patience: Patience) -> Result<Held<H>> {
+pub(super) fn acquire<H: Host>(lock: &Lock<H>, mut waiting: Waiting<'_, H>) -> Result<Held<H>> {
     let forks = lock.host.forks();
-    let mut waiting = Waiting::new(lock, &lock.path, mode, patience);
     // Each further round means that someone replaced the lock file; the caller's patience bounds them.
     loop {
         let Opened { mut file, .. } = open(&lock.host, &lock.path, lock.creation)?;

@@ -187,7 +187,8 @@ impl<H: Host> Held<H> {
         Error::unsupported(&self.lock.path, "this is a forked child, and the lock is its parent's")
     }
 
-    fn file(&self) -> Option<FileId> {
+    /// The file that is locked; `None` if a lock file of the lockfile kind is not known to be there.
+    pub(crate) fn file(&self) -> Option<FileId> {
         match &self.kind {
             Kind::Flock(_) => Some(self.place.file),
             Kind::Lockfile(hold) => hold.file(),

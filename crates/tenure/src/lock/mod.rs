@@ -48,6 +48,7 @@ pub use guard::Held;
 pub use handle::{Handle, NotAHandle};
 pub use hold::{LossReason, Lost};
 pub use stale::{State, Verdict};
+pub(crate) use waiting::Waiting;
 
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Mode, Native};
@@ -252,9 +253,27 @@ impl<H: Host> Lock<H> {
         unless_busy(self.take(Mode::Shared, Wait::Never.into()))
     }
 
+    /// A wait for this lock alone that is yet to begin, of the flock kind.
+    pub(crate) fn waiting(&self, patience: Patience) -> Waiting<'_, H> {
+        Waiting::new(self, &self.path, Mode::Exclusive, patience)
+    }
+
+    /// Goes on with a wait for a lock of the same path, which the caller began elsewhere.
+    pub(crate) fn acquire_after(&self, waiting: Waiting<'_, H>) -> Result<Held<H>> {
+        self.name_holders(Mode::Exclusive, flock::acquire(self, waiting))
+    }
+
+    /// The error of a wait that ended before there was anything to acquire.
+    pub(crate) fn refused(&self, error: Error) -> Error {
+        match error.is_busy() {
+            true => Error::busy(&self.path, Mode::Exclusive, error.waited(), self.holders_or_unknown()),
+            false => error,
+        }
+    }
+
     fn take(&self, mode: Mode, patience: Patience) -> Result<Held<H>> {
         match (self.kind, mode) {
-            (Kind::Flock, mode) => flock::acquire(self, mode, patience),
+            (Kind::Flock, mode) => flock::acquire(self, Waiting::new(self, &self.path, mode, patience)),
             (Kind::Lockfile { lifetime }, Mode::Exclusive) => lockfile::acquire(self, lifetime, patience),
             (Kind::Lockfile { .. }, Mode::Shared) => {
                 let problem =

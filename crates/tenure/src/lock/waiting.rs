@@ -43,7 +43,7 @@ impl<H: Host> Drop for Place<H> {
 }
 
 /// One caller's wait, from the first attempt to the last.
-pub(super) struct Waiting<'a, H: Host> {
+pub(crate) struct Waiting<'a, H: Host> {
     lock: &'a Lock<H>,
     /// The file whose `flock` is awaited: the lock's own, or its guard.
     path: &'a Path,
@@ -174,7 +174,7 @@ impl<'a, H: Host> Waiting<'a, H> {
     }
 
     /// Sleeps until something happens or `longest` is over, and fails if the caller's patience is.
-    pub(super) fn sleep(&mut self, longest: Option<Duration>) -> Result<Woken> {
+    pub(crate) fn sleep(&mut self, longest: Option<Duration>) -> Result<Woken> {
         self.check_patience()?;
         let host = self.lock.host.clone();
         let deadline = match self.patience.wait {
@@ -227,7 +227,7 @@ impl<'a, H: Host> Waiting<'a, H> {
         }
     }
 
-    pub(super) fn waiter(&mut self) -> &mut H::Waiter {
+    pub(crate) fn waiter(&mut self) -> &mut H::Waiter {
         let (host, cancel) = (&self.lock.host, self.patience.cancel.as_ref());
         let parked = self.parked.get_or_insert_with(|| {
             let waiter = host.waiter();

@@ -24,7 +24,7 @@ use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{WaitOptions, waitpid};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use tenure::host::{Answer, Request, become_command, flock_numbered, spawn};
+use tenure::host::{Request, Settled, become_command, flock_numbered, spawn};
 
 use options::{Asked, Complaint, Patience, Task, What};
 
@@ -145,16 +145,16 @@ impl Flock {
     /// Ends this process unless the lock was had.
     fn judge(
         &self,
-        answer: Result<Answer, Errno>,
+        answer: Result<Settled, Errno>,
         name: &OsStr,
         start: Timespec,
         task: &Task,
     ) -> Result<(), End> {
         let conflict = |message: &str| End(task.conflict_code, task.verbose.then(|| message.into()));
         match answer {
-            Ok(Answer::Done) => {}
-            Ok(Answer::Busy) => return Err(conflict("failed to get lock")),
-            Ok(Answer::TimedOut) => return Err(conflict("timeout while waiting to get lock")),
+            Ok(Settled::Done) => {}
+            Ok(Settled::Busy) => return Err(conflict("failed to get lock")),
+            Ok(Settled::TimedOut) => return Err(conflict("timeout while waiting to get lock")),
             Err(errno) => {
                 let code = if matches!(errno, Errno::NOLCK | Errno::NOMEM) { EX_OSERR } else { EX_DATAERR };
                 return Err(End::because(code, &[name.as_bytes()], errno));
@@ -226,7 +226,7 @@ impl Flock {
 }
 
 /// `flock(2)` as the task asks for it.
-fn attempt(file: &impl AsRawFd, task: &Task) -> Result<Result<Answer, Errno>, End> {
+fn attempt(file: &impl AsRawFd, task: &Task) -> Result<Result<Settled, Errno>, End> {
     let limit = match task.patience {
         Patience::Forever => None,
         Patience::Within(limit) => Some(limit),

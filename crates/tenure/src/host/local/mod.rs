@@ -3,10 +3,18 @@
 //! `flock` excludes open descriptions, so two threads would exclude each other without this. The queue adds
 //! what the kernel does not give: first come, first served among the threads of a process; one thread at a
 //! time at the kernel's door, so that a release does not wake a herd; and an error, not a silent deadlock,
-//! for a thread that asks for what it already holds. It is pure: the host guards it and does the waking.
+//! for a thread that asks for what it already holds. Beside it stand the queues of those who wait to update a
+//! document (`batch`). All is pure: the host guards it and does the waking.
 
-use std::collections::{HashMap, VecDeque};
+mod batch;
+#[cfg(test)]
+mod batch_tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::task::Waker;
+
+pub use batch::{Answer, Content, Draft, Outcome, Site, Standing, Wishes};
 
 use super::{FileId, Mode};
 
@@ -18,10 +26,11 @@ pub struct Ticket(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupied;
 
-/// The queues of one process, one for each lock file that is held or awaited.
+/// The queues of one process, one for each lock file that is held or awaited, and one for each document.
 #[derive(Debug, Default)]
 pub struct Local {
     queues: HashMap<FileId, VecDeque<Entry>>,
+    documents: BTreeMap<Site, batch::Queue>,
     tickets: u64,
 }
 
@@ -76,9 +85,45 @@ impl Local {
         queue.iter_mut().take(admitted).filter_map(|entry| entry.waker.take()).collect()
     }
 
-    /// Whether no lock is held or awaited.
+    /// Whether `thread` holds or awaits the lock of this file.
+    pub fn occupies(&self, file: FileId, thread: u64) -> bool {
+        self.queues.get(&file).is_some_and(|queue| queue.iter().any(|entry| entry.thread == thread))
+    }
+
+    /// Hashes all that a step of `thread` can be told by these queues, for the checker: two moments that give the same
+    /// number are the same to it, whatever they are to others. Whom it wakes is no matter to it.
+    pub fn hash_view<S: Hasher>(&self, thread: u64, state: &mut S) {
+        let mut queues: Vec<_> = self.queues.iter().collect();
+        queues.sort_by_key(|(file, _)| **file);
+        for (file, queue) in queues {
+            let own = queue.iter().position(|entry| entry.thread == thread);
+            let readers = queue.iter().all(|entry| entry.mode == Mode::Shared);
+            (file, own, admitted(queue), readers).hash(state);
+        }
+        for (site, queue) in &self.documents {
+            site.hash(state);
+            queue.hash_view(thread, state);
+        }
+    }
+
+    /// Whether no lock is held or awaited, and no document.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty()
+        self.queues.is_empty() && self.documents.is_empty()
+    }
+}
+
+impl Hash for Local {
+    /// The same number for queues in which the same threads wait for the same things in the same order.
+    fn hash<S: Hasher>(&self, state: &mut S) {
+        let mut queues: Vec<_> = self.queues.iter().collect();
+        queues.sort_by_key(|(file, _)| **file);
+        for (file, queue) in queues {
+            (file, queue.len()).hash(state);
+            for entry in queue {
+                (entry.thread, entry.mode, entry.waker.is_some()).hash(state);
+            }
+        }
+        self.documents.hash(state);
     }
 }
 

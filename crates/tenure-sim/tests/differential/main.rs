@@ -5,6 +5,8 @@
 //! nobody but its maker opens a temporary file. Each seed is one program within one setting; a failure prints both.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod threads;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -18,6 +20,8 @@ use tenure_sim::op::{Fault, Note};
 use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable};
 use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
+
+use threads::Queued;
 
 /// Names that anybody may use, one that stays, and the temporary file of each process.
 const NAMES: [&str; 2] = ["/d/a", "/d/b"];
@@ -61,6 +65,8 @@ enum Step {
     Enter(bool),
     Believes,
     Leave,
+    /// What threads share.
+    Queue(usize),
 }
 
 /// What was told.
@@ -87,6 +93,7 @@ fn run(ctx: &Ctx) {
     let (host, process) = (ctx.host, ctx.host.process);
     let program = PROGRAMS.with_borrow(|programs| programs[process].clone());
     let mut files: Vec<Option<SimFile>> = (0..FILES).map(|_| None).collect();
+    let mut queued = Queued::default();
     let (mut waiter, own) = (host.waiter(), temporary(process));
     let name = |name: usize| Path::new(NAMES[name]);
     for step in program {
@@ -122,6 +129,7 @@ fn run(ctx: &Ctx) {
             Step::Enter(limited) => ctx.enter(limited.then(|| host.now() + Duration::from_secs(1))),
             Step::Believes => host.note(Note::Believes),
             Step::Leave => ctx.leave(),
+            Step::Queue(what) => queued.step(host, &host.waker(&waiter), what),
             Step::Publish(file, _)
             | Step::StatFile(file)
             | Step::Id(file)
@@ -296,14 +304,19 @@ fn setup_heir(world: &mut World) {
 }
 
 /// Compares all reductions on one program; `false` if it is too large, or what differs.
-fn compare(seed: u64, runs: u64) -> Result<bool, String> {
-    let (programs, setting, heir) = program(seed);
+fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
+    let (programs, setting, heir) = if threaded { threads::programs(seed) } else { program(seed) };
     PROGRAMS.set(programs.clone());
     let scenario = Scenario {
         name: "random",
         about: "",
         hazards: "",
-        setup: if heir { setup_heir } else { setup },
+        setup: match (threaded, heir) {
+            (false, false) => setup,
+            (false, true) => setup_heir,
+            (true, false) => threads::setup,
+            (true, true) => threads::setup_with_a_stranger,
+        },
         body: run,
         judge,
         settings: Vec::new(),
@@ -351,11 +364,11 @@ fn compare(seed: u64, runs: u64) -> Result<bool, String> {
 }
 
 /// How many of the programs are small enough.
-fn compare_all(seeds: std::ops::Range<u64>, runs: u64) -> usize {
+fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize {
     println!("seeds {seeds:?}");
     let mut problems = Vec::new();
     let compared = seeds.filter(|seed| {
-        compare(*seed, runs).unwrap_or_else(|problem| {
+        compare(*seed, runs, threaded).unwrap_or_else(|problem| {
             println!("{problem}");
             problems.push(problem);
             true
@@ -374,6 +387,6 @@ fn compare_all(seeds: std::ops::Range<u64>, runs: u64) -> usize {
 
 #[test]
 fn random_programs_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..60, 1_000);
+    let compared = compare_all(0..60, 1_000, false);
     assert!(compared > 40, "only {compared} of the programs are small enough");
 }
