@@ -122,7 +122,7 @@ fn own() -> [Filter<RunPtr<Data>>; 9] {
         ("contains", v(1), |cv| unary(cv, |whole, part| Ok(contains(whole.val(), part.val()).into()))),
         ("has", v(1), |cv| unary(cv, has)),
         ("indices", v(1), |cv| unary(cv, indices)),
-        ("bsearch", v(1), |cv| unary(cv, search)),
+        ("bsearch", v(1), |cv| unary(cv, |items, item| search(items, &item))),
     ]
 }
 
@@ -202,7 +202,7 @@ fn windows_like<T: PartialEq>(whole: &[T], part: &[T]) -> Vec<usize> {
 }
 
 /// Where `item` stands in a sorted array; -1 - i if it is not there, but could be inserted at i.
-fn search(items: Jq, item: Jq) -> ValR<Jq> {
+fn search(items: Jq, item: &Jq) -> ValR<Jq> {
     let Val::Arr(sorted) = items.val() else { return Err(Error::typ(items, "array")) };
     let signed = |at: usize| isize::try_from(at).map_err(Error::str);
     Ok(match sorted.binary_search(item.val()) {
