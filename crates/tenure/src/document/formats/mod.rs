@@ -26,7 +26,7 @@ pub enum Format {
     Json,
     /// JSON with comments and trailing commas, as `.jsonc` files have it.
     Jsonc,
-    /// TOML 1.0.
+    /// TOML 1.1.
     Toml,
     /// YAML 1.2 (core schema): `yes`, `on` and `1:30` are strings.
     Yaml,
