@@ -89,7 +89,7 @@ fn what_is_not_a_document_is_refused() {
         ("bytes.json", b"{\"a\": \"\xff\"}"),
         ("twice.json", b"{\"key\": 1, \"key\": 2}"),
         ("empty.json", b""),
-        ("a.yaml", b"a: 1\n"),
+        ("a.json5", b"a: 1\n"),
         ("one.json", b"{}"),
     ];
     for (name, content) in files {
@@ -114,7 +114,7 @@ fn what_is_not_a_document_is_refused() {
             (&["update", "twice.json", ".a = 2"], 65, &["twice.json: line 1, column 12", "key stands twice"]),
             (&["update", "empty.json", ".a = 2"], 65, &["empty.json: line 1, column 1: the file is empty"]),
             (&["update", "deep.json", ".[0] = 2"], 65, &["deep.json: line 1, column"]),
-            (&["update", "a.yaml", ".a = 2"], 65, &["a.yaml: is a .yaml file"]),
+            (&["update", "a.json5", ".a = 2"], 65, &["a.json5: is a .json5 file"]),
             (&["update", "folder.json", ".a = 2"], 65, &["folder.json: is a directory"]),
             (&["get", "folder.json"], 65, &["folder.json: is a directory"]),
             (&["update", "one.json", ".a = 2"], 65, &["one.json: has 2 names (hard links)"]),

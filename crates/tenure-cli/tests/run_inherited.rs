@@ -121,9 +121,9 @@ fn init_knows_the_variables() {
 #[test]
 fn a_refused_file_gets_no_lock_file() {
     let directory = directory();
-    std::fs::write(directory.path().join("a.yaml"), "a: 1\n").unwrap();
-    tenure(directory.path(), ["update", "a.yaml", ".a = 2"]);
-    assert_eq!(common::names(directory.path()), ["a.yaml"]);
+    std::fs::write(directory.path().join("a.json5"), "a: 1\n").unwrap();
+    tenure(directory.path(), ["update", "a.json5", ".a = 2"]);
+    assert_eq!(common::names(directory.path()), ["a.json5"]);
 }
 
 #[test]
