@@ -1,6 +1,6 @@
 use super::*;
 
-/// `INPUT | EXPRESSION → RESULTS`, as jq 1.6 and 1.7 say. Taken from jq, not from this program.
+/// `INPUT | EXPRESSION → RESULTS`, as jq 1.6 printed them.
 const AS_JQ: &str = r#"
 null | .a.b = 1 → {"a":{"b":1}}
 {} | .a.b = 1 → {"a":{"b":1}}
@@ -94,7 +94,7 @@ null | indices(1) → null
 null | length → 0
 "#;
 
-/// The same, where jq 1.7 differs from 1.6; taken from the manual of 1.7.
+/// Where jq 1.7 differs from 1.6: by the manual of 1.7.
 const AS_JQ_1_7: &str = r#"
 [1,5,3,0,7] | (.[] | select(. >= 2)) |= empty → [1,0]
 [1,5,3] | map_values(empty) → []
