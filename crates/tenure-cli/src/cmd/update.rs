@@ -26,15 +26,16 @@ pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
     if args.dry_run {
         return preview(&document, &expression);
     }
-    let mut new = Value::Null;
+    // As text, which is the smallest form of a large document.
+    let mut new = String::new();
     let receipt = document.transform(wait, |value| {
         let (before, after) = expression.run_single(value)?;
-        new = after.clone();
+        new = output::value_text(&after, args.expression.raw && !args.json);
         Ok((before, after))
     })?;
     let printed = match args.json {
-        true => output::print_value(&report(&receipt, new), false),
-        false => output::print_value(&new, args.expression.raw),
+        true => report(&receipt, &new).and_then(|report| output::print_value(&report, false)),
+        false => output::print(&new),
     };
     // Whoever repeats a failed update must know that this one was not in vain.
     printed.map_err(|failure| {
@@ -93,16 +94,17 @@ pub(super) fn check_durable(path: &Path, receipt: &Receipt) -> Result<(), Failur
     Ok(())
 }
 
-fn report(receipt: &Receipt, document: Value) -> Value {
+fn report(receipt: &Receipt, document: &str) -> Result<Value, Failure> {
+    let document = Value::parse_json(document).map_err(|problem| Failure::new(Exit::Internal, problem))?;
     let durability = match receipt.durability {
         Reached::Power => "power",
         Reached::Process => "process",
         Reached::Unknown => "unknown",
     };
-    output::object([
+    Ok(output::object([
         ("changed", Value::Bool(receipt.changed)),
         ("version", output::string(receipt.version)),
         ("durability", output::string(durability)),
         ("document", document),
-    ])
+    ]))
 }

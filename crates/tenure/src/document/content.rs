@@ -171,7 +171,10 @@ pub(super) fn with_values<H: Host>(
 ) -> Result<Option<Vec<u8>>> {
     let file = editable_value(document, bytes)?;
     let (before, after) = change(&file).map_err(|error| failed(&document.path, error))?;
-    carry_over(document, bytes, &file, &before, &after)
+    let target = merged(document, &file, &before, &after)?;
+    // A large document is large in each of its forms.
+    drop((before, after));
+    written(document, bytes, &file, &target)
 }
 
 pub(super) fn with_bytes<O: Outcome, H: Host>(
@@ -197,16 +200,30 @@ pub(super) fn carry_over<H: Host>(
     before: &Value,
     after: &Value,
 ) -> Result<Option<Vec<u8>>> {
+    written(document, bytes, file, &merged(document, file, before, after)?)
+}
+
+/// What the document is to hold.
+fn merged<H: Host>(document: &Document<H>, file: &Value, before: &Value, after: &Value) -> Result<Value> {
+    merge::merge(file, before, after).map_err(|problem| Error::rejected(&document.path, problem, None))
+}
+
+/// The text that holds it; `None` if the file's own does.
+fn written<H: Host>(
+    document: &Document<H>,
+    bytes: Option<&[u8]>,
+    file: &Value,
+    target: &Value,
+) -> Result<Option<Vec<u8>>> {
     let rejected = |problem: String| Error::rejected(&document.path, problem, None);
     let format = format(document)?;
-    let target = merge::merge(file, before, after).map_err(|problem| rejected(problem.to_owned()))?;
     let exists = absent(document, bytes).is_none();
-    if target == *file && (exists || (bytes.is_none() && document.initial.is_none())) {
+    if target == file && (exists || (bytes.is_none() && document.initial.is_none())) {
         return Ok(None);
     }
     let new = match exists {
-        true => format.edited(bytes.unwrap_or_default(), file, &target),
-        false => format.fresh(&target),
+        true => format.edited(bytes.unwrap_or_default(), file, target),
+        false => format.fresh(target),
     };
     new.map(Some).map_err(rejected)
 }
