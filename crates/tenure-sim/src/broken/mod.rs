@@ -20,6 +20,8 @@ mod guard_excl;
 mod guard_read_then_dead;
 mod guard_unlinked;
 mod guard_without_recheck;
+mod kept_after;
+mod locks_as_given;
 mod lost_link_reply;
 mod never_told;
 mod no_backstop;
@@ -73,6 +75,8 @@ pub fn all() -> Vec<Scenario> {
         directory_not_synced::scenario(),
         rename_before_fsync::scenario(),
         unswept::scenario(),
+        kept_after::scenario(),
+        locks_as_given::scenario(),
         batch_told_early::scenario(),
         batch_leader_alone_hears::scenario(),
         batch_unchanged_at_once::scenario(),

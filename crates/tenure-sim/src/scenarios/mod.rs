@@ -3,11 +3,15 @@
 pub(crate) mod combining;
 pub(crate) mod document;
 mod flock;
+pub(crate) mod history;
 pub(crate) mod lockfile;
 
 use crate::scenario::Scenario;
 
 /// All of them.
 pub fn all() -> Vec<Scenario> {
-    [flock::all(), lockfile::all(), document::all(), combining::all()].into_iter().flatten().collect()
+    [flock::all(), lockfile::all(), document::all(), combining::all(), history::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
