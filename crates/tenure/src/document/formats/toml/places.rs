@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use toml_edit::visit_mut::{VisitMut, visit_value_mut};
-use toml_edit::{Document, Item, Key, Table, Value as Toml};
+use toml_edit::{Document, InlineTable, Item, Key, Table, Value as Toml};
 
 use super::{NOT_A_TABLE, Source, new_value};
 use crate::document::difference::{Edit, FieldEdit, ItemEdit, applied};
@@ -17,16 +17,21 @@ pub(super) fn spliced(text: &str, edit: &Edit<'_>) -> Result<(String, bool), Str
     let document = Document::parse(text).map_err(|error| error.to_string())?;
     let mut splices = Vec::new();
     let is_all = fields(&Text::of(text), document.as_table(), edits, &mut splices)?;
-    splices.sort_by_key(|(place, _): &(Range<usize>, String)| place.start);
-    let mut out = String::with_capacity(text.len());
-    let mut from = 0;
+    Ok((put(text, 0..text.len(), splices), is_all))
+}
+
+/// A part of the text, with pieces of it replaced.
+fn put(text: &str, part: Range<usize>, mut splices: Vec<(Range<usize>, String)>) -> String {
+    splices.sort_by_key(|(place, _)| place.start);
+    let mut out = String::with_capacity(part.len());
+    let mut from = part.start;
     for (place, new) in &splices {
         out.push_str(&text[from..place.start]);
         out.push_str(new);
         from = place.end;
     }
-    out.push_str(&text[from..]);
-    Ok((out, is_all))
+    out.push_str(&text[from..part.end]);
+    out
 }
 
 /// A text, and the line ends of what comes into it.
@@ -112,6 +117,7 @@ fn edited(whole: &Text<'_>, value: &Toml, edit: &Edit<'_>) -> Result<String, Str
     let (start, end) = place(value.span())?;
     let Text { text, line_end } = *whole;
     let manner = Manner { comments: Comments::Hash, on_lines: false, spaced: true, unit: "    ", line_end };
+    let mut splices = Vec::new();
     match (value, edit) {
         (_, Edit::Set(new)) => Ok(whole.written(replaced(&literal_of(&text[start..end])?, new)?)),
         (Toml::Array(array), Edit::Items(edits)) => {
@@ -160,6 +166,9 @@ fn edited(whole: &Text<'_>, value: &Toml, edit: &Edit<'_>) -> Result<String, Str
             steps.sort_by_key(|(index, _)| *index);
             Ok(pieces.edited(steps))
         }
+        (Toml::InlineTable(table), Edit::Fields(edits)) if dotted(whole, table, edits, &mut splices)? => {
+            Ok(put(text, start..end, splices))
+        }
         _ if text[start..end].contains('\n') => {
             Err("the layout of a table in braces with dotted keys on several lines can't be kept".to_owned())
         }
@@ -168,6 +177,29 @@ fn edited(whole: &Text<'_>, value: &Toml, edit: &Edit<'_>) -> Result<String, Str
             Ok(whole.written(new_value(&applied(&old, edit))?))
         }
     }
+}
+
+/// Collects what is put where in a table in braces with dotted keys; `false` if fields come or go.
+fn dotted(
+    whole: &Text<'_>,
+    table: &InlineTable,
+    edits: &[(&str, FieldEdit<'_>)],
+    splices: &mut Vec<(Range<usize>, String)>,
+) -> Result<bool, String> {
+    for (key, edit) in edits {
+        match (table.get(key), edit) {
+            (Some(Toml::InlineTable(inner)), FieldEdit::Change(Edit::Fields(edits))) if inner.is_dotted() => {
+                if !dotted(whole, inner, edits, splices)? {
+                    return Ok(false);
+                }
+            }
+            (Some(field), FieldEdit::Change(edit)) if !is_dotted(field) => {
+                splices.push((field.span().ok_or(NO_PLACE)?, edited(whole, field, edit)?));
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Writes the line ends in new strings as escapes. In a file with carriage returns, line ends in a string would become other
