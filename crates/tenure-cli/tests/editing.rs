@@ -80,7 +80,7 @@ fn what_can_not_be_written_is_kept_and_named() {
         ("echo 'x =' >> \"$0\"", 65, "line 8, column 4"),
         ("\"$T\" update c.toml '.server.port = 1' >/dev/null; sed -i s/80/2/ \"$0\"", 76, "you wrote     2"),
         ("\"$T\" update c.toml '.server.port = 1' >/dev/null; sed -i s/80/2/ \"$0\"", 76, "others wrote  1"),
-        ("echo '# x' >> \"$0\"; exit 3", 65, "the editor failed"),
+        ("echo '# x' >> \"$0\"; exit 3", 65, "c.toml: the editor `sh` failed"),
         ("echo '# x' >> \"$0\"; rm c.toml", 76, "was removed by others"),
     ];
     for (script, code, said) in table {
