@@ -116,6 +116,12 @@ fn an_undo_goes_back_and_keeps_what_it_replaces() {
     assert_eq!(tenure(path, ["update", "--backup=0", "c.toml", "."]).code(), Some(64));
 }
 
+/// Writes a file in one step: a plain write is empty for a moment, which is a state, too.
+fn put(directory: &Path, name: &str, text: &str) {
+    write(directory, "new", text);
+    std::fs::rename(directory.join("new"), directory.join(name)).unwrap();
+}
+
 #[test]
 fn a_follower_prints_each_state_once() {
     let directory = directory();
@@ -123,7 +129,7 @@ fn a_follower_prints_each_state_once() {
     let mut follower =
         Running::start(&mut tenure_command(path, &["get", "--follow", "c.toml", ".server.port"]));
     eventually("a word on the missing file", || follower.stderr().contains("waiting for it"));
-    write(path, "c.toml", CONFIG);
+    put(path, "c.toml", CONFIG);
     follower.until_stdout("80\n");
     for port in [81, 82] {
         let expression = format!(".server.port = {port}");
@@ -132,9 +138,9 @@ fn a_follower_prints_each_state_once() {
     }
     // Another field, a comment, and a broken file are no news of this one.
     assert_eq!(tenure(path, ["update", "c.toml", ".other = 1"]).code(), Some(0));
-    write(path, "c.toml", "port =");
+    put(path, "c.toml", "port =");
     eventually("a word on the broken file", || follower.stderr().contains("line 1"));
-    write(path, "c.toml", CONFIG);
+    put(path, "c.toml", CONFIG);
     eventually("the first value again", || follower.stdout() == "80\n81\n82\n80\n");
     let mut quiet = Running::start(
         Command::new("sh")
