@@ -30,13 +30,25 @@ pub(crate) fn edit(text: &str, edit: &Edit<'_>) -> Result<String, String> {
         return Err("the layout of this file can't be kept".to_owned());
     }
     let Edit::Fields(edits) = edit else { return Err(NOT_A_TABLE.to_owned()) };
+    // In a file of comments alone they stand behind everything; what comes in goes below them.
+    let comments = match document.as_table().is_empty() {
+        true => document.trailing().as_str().unwrap_or_default().to_owned(),
+        false => String::new(),
+    };
+    if !comments.is_empty() {
+        document.set_trailing("");
+    }
     let left = fields(document.as_table_mut(), edits)?;
     if !left.is_empty() {
         // No field is left that these comments could stand above.
         let trailing = document.trailing().as_str().unwrap_or_default().to_owned();
         document.set_trailing(format!("{left}{trailing}"));
     }
-    let mut edited = document.to_string();
+    let mut edited = comments;
+    if !edited.is_empty() && !edited.ends_with('\n') {
+        edited.push('\n');
+    }
+    edited.push_str(&document.to_string());
     if !unix.starts_with('\n') {
         // What stood first is gone, and the blank line before the next is the first now.
         edited.drain(..edited.len() - edited.trim_start_matches('\n').len());
