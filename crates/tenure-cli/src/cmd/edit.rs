@@ -232,7 +232,7 @@ impl Copy {
         let edited = text.as_deref().is_some_and(|mine| mine != base.unwrap_or_default());
         let Some(directory) = self.directory.take() else { return failure };
         // A directory that is gone, or can't be listed, has nothing for anybody.
-        let left = std::fs::read_dir(directory.path()).map_or(0, |entries| entries.count());
+        let left = std::fs::read_dir(directory.path()).map_or(0, Iterator::count);
         let (what, place) = match edited {
             true => ("Your text", self.path.as_path()),
             false => ("What the editor left", directory.path()),
