@@ -148,6 +148,12 @@ fn the_variables_are_command_lines_and_named_when_they_fail() {
     let mut none = Command::new(TENURE);
     none.args(["edit", "c.json", "--", "./no such"]).current_dir(path);
     let ended = run(&mut none);
+    let mut nowhere = Command::new(TENURE);
+    nowhere.args(["edit", "no/c.json", "--", "touch", "edited"]).current_dir(path);
+    let early = run(&mut nowhere);
+    let why = "no/c.json: its directory does not exist";
+    assert!(early.code() == Some(73) && early.stderr.contains(why), "{}", early.stderr);
+    assert!(!path.join("edited").exists(), "nobody types a text that has no place");
     let said = "cannot run the editor `./no such`: No such file";
     assert!(ended.code() == Some(127) && ended.stderr.contains(said), "{}", ended.stderr);
     assert_eq!(copies(path), [""; 0]);

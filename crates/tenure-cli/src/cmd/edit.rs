@@ -27,6 +27,12 @@ pub(crate) fn edit(args: &Edit) -> Result<ExitCode, Failure> {
         Keys::catch().map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
     let document = args.writing.apply(args.format.open(&args.file), args.backup);
     let base = document.read_bytes()?;
+    // Before the work, not after it; without a directory there is no place for it.
+    let directory = args.file.parent().filter(|directory| !directory.as_os_str().is_empty());
+    if base.is_none() && directory.is_some_and(|directory| !directory.is_dir()) {
+        let problem = "its directory does not exist; create that first";
+        return Err(Failure::new(Exit::CannotCreate, format!("{}: {problem}", args.file.display())));
+    }
     let copy = Copy::of(&args.file, base.as_deref().unwrap_or_default())?;
     loop {
         let ran = run_editor(args, &copy);

@@ -79,7 +79,7 @@ pub(super) fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
             Err(errno) => return Err(Error::host("look at the file", &target, errno)),
         }
     }
-    Err(Error::unsupported(path, "is a symbolic link that leads back to itself, so it can't be a document"))
+    Err(Error::link_loop(path))
 }
 
 pub(super) fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {
