@@ -108,7 +108,7 @@ fn the_question_takes_a_yes_a_no_and_ctrl_c() {
         assert_eq!(kept(path), "{}\nx\nx\n");
         let said = &ended.stdout;
         assert_eq!(said.matches("line 2, column 1").count(), 2, "once for each question: {said}");
-        assert!(said.contains("\ntenure: c.json: not changed\n  Your text is kept in "), "{no:?}: {said}");
+        assert!(said.contains("tenure: c.json: not changed\n  Your text is kept in "), "{no:?}: {said}");
     }
 }
 

@@ -27,9 +27,8 @@ pub(crate) fn edit(args: &Edit) -> Result<ExitCode, Failure> {
         Keys::catch().map_err(|error| Failure::new(Exit::Io, format!("cannot catch signals: {error}")))?;
     let document = args.writing.apply(args.format.open(&args.file), args.backup);
     let base = document.read_bytes()?;
-    // Before the work, not after it; without a directory there is no place for it.
-    let directory = args.file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    if base.is_none() && directory.is_some_and(|directory| !directory.is_dir()) {
+    // Before the work, not after it.
+    if base.is_none() && !has_directory(&args.file) {
         let problem = "its directory does not exist; create that first";
         return Err(Failure::new(Exit::CannotCreate, format!("{}: {problem}", args.file.display())));
     }
@@ -199,6 +198,14 @@ fn run_editor(args: &Edit, copy: &Copy) -> Result<(), Failure> {
         _ => (Exit::Data, "Nothing was written"),
     };
     Err(Failure::new(exit, format!("{file}: the editor {editor} failed ({status}). {way_out}")))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a look that decides nothing: whether the file can be written is found when it is"
+)]
+fn has_directory(file: &Path) -> bool {
+    file.parent().is_none_or(|directory| directory.as_os_str().is_empty() || directory.is_dir())
 }
 
 /// The copy that the editor works on.
