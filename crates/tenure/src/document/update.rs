@@ -79,7 +79,7 @@ pub(super) fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
             Err(errno) => return Err(Error::host("look at the file", &target, errno)),
         }
     }
-    Err(Error::host("follow the symbolic link", path, Errno::LOOP))
+    Err(Error::link_loop(path))
 }
 
 pub(super) fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {

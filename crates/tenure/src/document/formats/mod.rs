@@ -72,7 +72,7 @@ impl Problem {
 
 impl Problem {
     /// The same problem, with more to say.
-    fn with(mut self, more: &str) -> Problem {
+    pub(crate) fn with(mut self, more: &str) -> Problem {
         self.what.push_str(more);
         self
     }

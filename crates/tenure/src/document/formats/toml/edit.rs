@@ -57,11 +57,23 @@ fn grown(text: &str, edit: &Edit<'_>, whole: &str) -> Result<String, String> {
         return Err(NO_LAYOUT.to_owned());
     }
     let Edit::Fields(edits) = edit else { return Err(NOT_A_TABLE.to_owned()) };
+    // In a file of comments alone they stand behind everything; what comes in goes below them.
+    let comments = match document.as_table().is_empty() {
+        true => document.trailing().as_str().unwrap_or_default().to_owned(),
+        false => String::new(),
+    };
+    if !comments.is_empty() {
+        document.set_trailing("");
+    }
     fields(document.as_table_mut(), edits)?;
     if whole.contains("\r\n") {
         OneLine.visit_document_mut(&mut document);
     }
-    let mut edited = document.to_string();
+    let mut edited = comments;
+    if !edited.is_empty() && !edited.ends_with('\n') {
+        edited.push('\n');
+    }
+    edited.push_str(&document.to_string());
     if !unix.starts_with('\n') {
         // A table that comes first has a blank line above it otherwise.
         edited.drain(..edited.len() - edited.trim_start_matches('\n').len());

@@ -29,6 +29,9 @@ fn comments_and_layout_stay() {
         ("# head\n\n# a\na = 1 # one\nb=2\n", r#"{"b":2}"#, "# head\n\nb=2\n"),
         ("# head\n\n# a\na = 1 # one\n", "{}", "# head\n"),
         ("a=1 # one\n", r#"{"a":1,"b":"x"}"#, "a=1 # one\nb=\"x\"\n"),
+        ("# head\n", r#"{"a":1}"#, "# head\na = 1\n"),
+        ("\n# head\r\n\r\n", r#"{"t":{"a":1}}"#, "\n# head\r\n\r\n[t]\r\na = 1\r\n"),
+        ("# head", r#"{"a":[{"b":1}],"c":1}"#, "# head\nc = 1\n\n[[a]]\nb = 1"),
         (
             "[t]\n  a = 1 # x\n\n# u\n[u]\n",
             r#"{"t":{"a":1,"b":[1]},"u":{}}"#,
