@@ -125,8 +125,8 @@ pub enum Mode {
 /// Why [`Host::wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Woken {
-    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted. Or the watched
-    /// process ended.
+    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted, or, if that was
+    /// asked for, written. Or the watched process ended.
     Changed,
     /// The waiter's [`Waker`] was called.
     Called,
@@ -172,6 +172,24 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Atomicity: none for regular files. Durability: none until [`Host::fsync`]. Errors: `NOSPC`, `DQUOT`,
     /// `FBIG`, `IO`.
     fn write(&self, file: &Self::File, bytes: &[u8]) -> Result<usize>;
+
+    /// Reads at an offset, whatever the description's position (`pread(2)`); 0 at or behind the end. May return less than
+    /// asked.
+    fn read_at(&self, file: &Self::File, offset: u64, into: &mut [u8]) -> Result<usize>;
+
+    /// Writes at an offset, whatever the description's position (`pwrite(2)`), and says how much it took.
+    ///
+    /// Atomicity: none. A reader meanwhile may see any part of it; whoever dies in it leaves its beginning. Durability: none
+    /// until [`Host::sync_data`]; a power loss before that may leave any of its blocks, old, new or zero. Errors: as for
+    /// [`Host::write`].
+    fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> Result<usize>;
+
+    /// Cuts the file off at `size` bytes (`ftruncate(2)`). Durability: none until [`Host::sync_data`].
+    fn truncate(&self, file: &Self::File, size: u64) -> Result<()>;
+
+    /// Makes a file's data, and what of the rest is needed to read it, survive a power loss (`fdatasync(2)`): the length, not
+    /// the times. Errors: as for [`Host::fsync`]; each description that was open when the disk failed hears of it once.
+    fn sync_data(&self, file: &Self::File) -> Result<()>;
 
     /// Makes a file's data and size, or a directory's names, survive a power loss.
     ///
@@ -305,6 +323,9 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// hair before the kernel has released the closed descriptor's lock. A remote machine's changes are never
     /// reported.
     fn watch(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
+
+    /// As [`Host::watch`], and from now on each write and truncation of the file ends the waiter's waits, too.
+    fn watch_writes(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
 
     /// Also the end of this process, however it ends and whoever its parent is, ends the waiter's waits, once. For a waiter
     /// that watches a file.
