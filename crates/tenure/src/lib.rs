@@ -50,13 +50,16 @@ pub mod document;
 pub mod error;
 #[expect(unsafe_code, reason = "the one room that touches the operating system; each use is justified")]
 pub mod host;
+pub mod journal;
 pub mod lock;
 pub mod owner;
 mod scratch;
+mod target;
 pub mod wait;
 
 pub use document::{Document, Durability, Reached, Receipt, Version};
 pub use error::{BoxError, Error, Result};
+pub use journal::Journal;
 pub use lock::{Contention, Handle, Held, Lock, LossReason, Lost};
 pub use owner::{Holder, Holders};
 pub use wait::{Cancel, Moment, Patience, Wait};

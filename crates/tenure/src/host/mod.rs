@@ -26,7 +26,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-pub use local::{Answer, Content, Draft, Local, Occupied, Outcome, Site, Standing, Ticket, Wishes};
+pub use local::{
+    Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
+};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
 pub use numbered::{Request, Settled, flock_numbered};
@@ -153,7 +155,7 @@ pub enum Process {
 pub trait Host: Clone + Send + Sync + 'static {
     /// An open file description. Dropping it closes this process's reference to it; the kernel releases its
     /// `flock` when the last reference, here or in a child, is closed.
-    type File: Send + 'static;
+    type File: Send + Sync + 'static;
     /// A parking place for one thread that waits.
     type Waiter: 'static;
 

@@ -1,0 +1,103 @@
+//! A tail: what a crash left behind the last whole batch.
+//!
+//! It is moved, not removed: 1. its bytes are copied to a new file beside the journal, which is synced, with its name; 2. the
+//! journal is cut off at the last whole batch; 3. and synced, so that no power loss brings back what was cut off under
+//! records that were written since. A crash in between leaves the tail where it is, and a copy of it.
+//!
+//! The caller holds the journal's lock.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::record::Flaw;
+use super::scan::Scan;
+use super::segment::Segment;
+use crate::error::{Error, Result};
+use crate::host::{Host, Open, directory_of};
+use crate::scratch;
+
+/// A tail that was moved away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Where in the file it began.
+    pub offset: u64,
+    /// How many bytes it had.
+    pub bytes: u64,
+    /// The file that has them now.
+    pub quarantine: PathBuf,
+    /// What it was.
+    pub cause: String,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recovery { offset, bytes, quarantine, cause } = self;
+        let quarantine = quarantine.display();
+        write!(f, "{cause} at byte {offset}, left by a crash, was moved ({bytes} bytes) to {quarantine}")
+    }
+}
+
+/// The error for a flaw among what was synced.
+pub(super) fn damaged<H: Host>(segment: &Segment<H>, scan: &Scan) -> Error {
+    let (at, flaw) = scan.flawed.map_or((scan.course.end, Flaw::Form), |flawed| (flawed.at, flawed.flaw));
+    damaged_at(&segment.path, at, scan.course.next, flaw)
+}
+
+pub(super) fn damaged_at(path: &Path, at: u64, next: Option<u64>, flaw: Flaw) -> Error {
+    let instead = next.map(|next| format!(" instead of record {next}")).unwrap_or_default();
+    let advice = "Look at it with `tenure verify`; `tenure repair` takes the damage out and keeps a copy";
+    Error::corrupt(path, format!("is damaged: at byte {at} stands {flaw}{instead}. {advice}"))
+}
+
+/// Moves what stands behind the last whole batch to a file of its own.
+pub(super) fn quarantine<H: Host>(host: &H, segment: &Segment<H>, scan: &Scan) -> Result<Recovery> {
+    let (offset, end) = (scan.course.end, scan.size);
+    let path = beside(host, &segment.path, "torn");
+    let fail = |errno| Error::host("move the torn end of the journal away", &path, errno);
+    let stat = host.stat_file(&segment.file).map_err(fail)?;
+    let copy = host.open(&path, Open::New { mode: 0o600 }).map_err(fail)?;
+    copy_range(host, &segment.file, offset..end, &copy).map_err(fail)?;
+    host.set_mode(&copy, stat.mode & 0o666).map_err(fail)?;
+    host.fsync(&copy).map_err(fail)?;
+    sync_directory(host, &segment.path)?;
+    let fail = |errno| Error::host("cut off the torn end of the journal", &segment.path, errno);
+    host.truncate(&segment.file, offset).map_err(fail)?;
+    host.sync_data(&segment.file).map_err(fail)?;
+    let cause = scan.flawed.map_or(Flaw::Torn, |flawed| flawed.flaw).to_string();
+    Ok(Recovery { offset, bytes: end - offset, quarantine: path, cause })
+}
+
+/// A new name beside the journal's file for something that is kept.
+pub(super) fn beside<H: Host>(host: &H, path: &Path, what: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{what}-{:016x}", host.random()));
+    path.with_file_name(name)
+}
+
+pub(super) fn copy_range<H: Host>(
+    host: &H,
+    from: &H::File,
+    range: std::ops::Range<u64>,
+    to: &H::File,
+) -> crate::host::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut at = range.start;
+    while at < range.end {
+        let most = usize::try_from(range.end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        match host.read_at(from, at, &mut buffer[..most])? {
+            0 => break,
+            read => {
+                scratch::write_all(host, to, &buffer[..read])?;
+                at += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn sync_directory<H: Host>(host: &H, path: &Path) -> Result<()> {
+    let fail = |errno| Error::host("sync the directory of the journal", path, errno);
+    let directory = host.open(&directory_of(path), Open::Read).map_err(fail)?;
+    host.fsync(&directory).map_err(fail)
+}

@@ -1,0 +1,299 @@
+//! What is done to a journal's present file under its lock: find its end, move a tail away, write.
+
+use std::path::Path;
+
+use super::cursor::{Cursor, Place};
+use super::record::{self, Header, Part};
+use super::recover::{self, Recovery};
+use super::scan::{Course, scan, scan_end};
+use super::segment::{Head, Segment, rotated};
+use super::{Format, Journal, rewrite};
+use crate::error::{Error, Result};
+use crate::host::{Errno, FileId, Host, Open};
+use crate::scratch;
+
+/// What the clones of a journal know together.
+pub(super) struct Shared<H: Host> {
+    /// The file's end as it was when the lock was last let go. Taken out while it is worked with.
+    known: Option<Known<H>>,
+    /// The last sequence of that journal that is known to be synced.
+    synced: Option<(u64, u64)>,
+    /// The file whose name is known to be synced.
+    pub(super) settled: Option<FileId>,
+    /// The file of which a sync has failed: what it says of later syncs is not to be believed.
+    pub(super) suspect: Option<FileId>,
+}
+
+impl<H: Host> Default for Shared<H> {
+    fn default() -> Shared<H> {
+        Shared { known: None, synced: None, settled: None, suspect: None }
+    }
+}
+
+impl<H: Host> Shared<H> {
+    /// Takes note that the records of a journal up to this sequence are synced.
+    pub(super) fn note_synced(&mut self, journal: u64, sequence: u64) {
+        let before = self.synced.filter(|(of, _)| *of == journal).map_or(0, |(_, before)| before);
+        self.synced = Some((journal, before.max(sequence)));
+    }
+}
+
+/// A file's end.
+pub(super) struct Known<H: Host> {
+    pub(super) segment: Segment<H>,
+    pub(super) end: u64,
+    /// The sequence of the next record.
+    pub(super) next: u64,
+    /// The sum of the last one.
+    pub(super) sum: u32,
+}
+
+/// A journal whose lock is held.
+pub(super) struct Writer<'a, H: Host> {
+    pub(super) journal: &'a Journal<H>,
+    pub(super) target: &'a Path,
+    pub(super) known: Known<H>,
+    pub(super) recovery: Option<Recovery>,
+}
+
+/// Records that are written as one.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Vec<u8>>,
+    /// Whether the last of them is a stamp.
+    pub(super) is_stamped: bool,
+}
+
+/// Where a batch came to stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) sequences: Option<(u64, u64)>,
+    pub(super) cursor: Cursor,
+}
+
+impl<'a, H: Host> Writer<'a, H> {
+    /// Finds the end of the journal, creates it if there is none, and moves a tail away. The caller holds the lock.
+    pub(super) fn open(journal: &'a Journal<H>, target: &'a Path) -> Result<Writer<'a, H>> {
+        let host = &journal.host;
+        let known = journal.shared().known.take();
+        let stat = match host.stat(target) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(Error::host("look at the journal", target, errno)),
+        };
+        let known = known.filter(|known| {
+            stat.is_some_and(|stat| stat.id == known.segment.id && stat.size >= known.end)
+                && known.segment.path == target
+        });
+        let (segment, found) = match known {
+            Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
+                let known = Known { segment, end, next, sum };
+                return Writer { journal, target, known, recovery: None }.ready();
+            }
+            Some(Known { segment, end, next, sum }) => {
+                let found =
+                    scan(host, &segment, Course::from(end, Some(next), sum), synced(journal, &segment))?;
+                (segment, found)
+            }
+            None => {
+                scratch::sweep(host, target);
+                match Segment::open(host, target, &journal.format, Open::ReadWrite)? {
+                    None => {
+                        let known = rewrite::begin(journal, target)?;
+                        return Writer { journal, target, known, recovery: None }.ready();
+                    }
+                    Some(segment) => {
+                        refuse_hard_links(host, &segment)?;
+                        rewrite::remove_obsolete(host, &segment)?;
+                        let found = scan_end(host, &segment)?;
+                        (segment, found)
+                    }
+                }
+            }
+        };
+        if found.is_damage() {
+            return Err(recover::damaged(&segment, &found));
+        }
+        let recovery = match found.flawed {
+            Some(_) => Some(recover::quarantine(host, &segment, &found)?),
+            None => None,
+        };
+        if let Head::Checked(Header { journal: number, base, .. }) = segment.head {
+            let mut shared = journal.shared();
+            shared.note_synced(number, found.synced);
+            if found.synced >= base {
+                // Nobody says so of a record before the file's name is synced, too.
+                shared.settled = Some(segment.id);
+            }
+        }
+        let Course { end, next, sum, .. } = found.course;
+        let known = Known { end, next: next.unwrap_or(1), sum, segment };
+        Writer { journal, target, known, recovery }.ready()
+    }
+
+    /// Begins a new file if this one is large enough, or can't be relied on.
+    fn ready(mut self) -> Result<Writer<'a, H>> {
+        let is_suspect = self.journal.shared().suspect == Some(self.known.segment.id);
+        if is_suspect {
+            rewrite::leave(&mut self)?;
+        } else if self.journal.rotate_at.is_some_and(|bytes| self.known.end >= bytes) && !self.is_empty() {
+            rewrite::rotate_now(&mut self)?;
+        }
+        Ok(self)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.end <= self.known.segment.body
+    }
+
+    /// The last sequence that is known to be synced.
+    pub(super) fn synced(&self) -> u64 {
+        synced(self.journal, &self.known.segment)
+    }
+
+    /// Behind the last record.
+    pub(super) fn cursor(&self) -> Cursor {
+        cursor(&self.known.segment, self.known.end, self.known.next, self.known.sum)
+    }
+
+    /// The text of batches as they will stand at the end of the file, and where each ends.
+    pub(super) fn encoded<'b>(
+        &self,
+        batches: impl Iterator<Item = &'b Batch>,
+    ) -> (Vec<u8>, Vec<(u64, Written)>) {
+        let Known { segment, end, next, sum } = &self.known;
+        let (mut next, mut sum) = (*next, *sum);
+        let (mut text, mut ends) = (Vec::new(), Vec::new());
+        let synced = self.synced();
+        for batch in batches {
+            let first = next;
+            let of = u32::try_from(batch.records.len()).expect("checked before it was queued");
+            for (record, place) in batch.records.iter().zip(1..) {
+                match segment.head {
+                    Head::Checked(Header { journal, .. }) => {
+                        let part = Part { place, of };
+                        let is_stamp = batch.is_stamped && part.ends();
+                        sum = record::encode(&mut text, journal, next, part, is_stamp, synced, record);
+                    }
+                    Head::Plain(_) => {
+                        text.extend_from_slice(record);
+                        text.push(b'\n');
+                        sum = crc32c::crc32c(record);
+                    }
+                }
+                next += 1;
+            }
+            let end = end + text.len() as u64;
+            let sequences = segment.is_checked().then_some((first, next - 1));
+            ends.push((end, Written { sequences, cursor: cursor(segment, end, next, sum) }));
+        }
+        (text, ends)
+    }
+
+    /// Writes batches at the end of the file: those that are there whole, and why the others are not.
+    pub(super) fn write<'b>(
+        &mut self,
+        batches: impl Iterator<Item = &'b Batch>,
+    ) -> (Vec<Written>, Option<Error>) {
+        let (text, ends) = self.encoded(batches);
+        let (host, file, start) = (&self.journal.host, &self.known.segment.file, self.known.end);
+        let mut written = 0;
+        let mut failed = None;
+        while written < text.len() && failed.is_none() {
+            match host.write_at(file, start + written as u64, &text[written..]) {
+                Ok(0) => failed = Some(Errno::NOSPC),
+                Ok(count) => written += count,
+                Err(errno) => failed = Some(errno),
+            }
+        }
+        let reached = start + written as u64;
+        let whole: Vec<(u64, Written)> = ends.into_iter().take_while(|(end, _)| *end <= reached).collect();
+        if let Some((end, last)) = whole.last() {
+            self.known.end = *end;
+            match last.cursor.0 {
+                Place::Checked { sequence, sum, .. } => {
+                    (self.known.next, self.known.sum) = (sequence + 1, sum)
+                }
+                Place::Plain { sum, .. } => self.known.sum = sum,
+            }
+        }
+        let failed = failed.map(|errno| {
+            // If this fails, too, the next append finds a tail.
+            let _sealed_later = host.truncate(file, self.known.end);
+            Error::host("append to the journal", self.target, errno)
+        });
+        (whole.into_iter().map(|(_, written)| written).collect(), failed)
+    }
+
+    /// Keeps what is known for the next append, before the lock is let go.
+    pub(super) fn keep(self) {
+        self.journal.shared().known = Some(self.known);
+    }
+}
+
+/// The last sequence of this segment's journal that is known to be synced.
+fn synced<H: Host>(journal: &Journal<H>, segment: &Segment<H>) -> u64 {
+    let Head::Checked(header) = segment.head else { return 0 };
+    let known = journal.shared().synced.filter(|(of, _)| *of == header.journal);
+    known.map_or(0, |(_, sequence)| sequence).max(header.base - 1)
+}
+
+/// The place at `end` of a file, where `next` is the sequence of the next record and `sum` the sum of the last.
+pub(super) fn cursor<H: Host>(segment: &Segment<H>, end: u64, next: u64, sum: u32) -> Cursor {
+    Cursor(match segment.head {
+        Head::Checked(Header { journal, .. }) => Place::Checked { journal, sequence: next - 1, sum },
+        Head::Plain(_) => Place::Plain { file: segment.id, offset: end - segment.body, sum },
+    })
+}
+
+/// A journal with several names would be locked under each of them. A rotation that a crash cut short leaves such a name.
+fn refuse_hard_links<H: Host>(host: &H, segment: &Segment<H>) -> Result<()> {
+    let fail = |errno| Error::host("look at the journal", &segment.path, errno);
+    if host.stat_file(&segment.file).map_err(fail)?.links <= 1 {
+        return Ok(());
+    }
+    for (_, path) in rotated(host, &segment.path, None)? {
+        if host.stat(&path).is_ok_and(|stat| stat.id == segment.id) {
+            host.unlink(&path).map_err(|errno| Error::host("take back a rotation", &path, errno))?;
+        }
+    }
+    match host.stat_file(&segment.file).map_err(fail)?.links {
+        0 | 1 => Ok(()),
+        links => {
+            let problem = format!(
+                "has {links} names (hard links), and each has a lock of its own. Make the other names symbolic links"
+            );
+            Err(Error::unsupported(&segment.path, problem))
+        }
+    }
+}
+
+/// Whether payloads can be written in this format.
+pub(super) fn check<H: Host>(journal: &Journal<H>, batch: &Batch) -> Result<()> {
+    let refused = |problem: String| Err(Error::rejected(&journal.path, problem, None));
+    if batch.records.is_empty() {
+        return refused("there is no record to append".to_owned());
+    }
+    if u32::try_from(batch.records.len()).is_err() {
+        return refused(format!("a batch of {} records is too long", batch.records.len()));
+    }
+    let most = journal.record_max;
+    for (record, number) in batch.records.iter().zip(1..) {
+        if record.len() > most {
+            let size = record.len();
+            return refused(format!(
+                "record {number} has {size} bytes, and at most {most} may be appended (record_max)"
+            ));
+        }
+        let Format::Plain { header } = &journal.format else { continue };
+        if record.contains(&b'\n') {
+            return refused(format!(
+                "record {number} has a line end, for which the plain format has no room"
+            ));
+        }
+        if header.as_ref().is_some_and(|header| record.starts_with(header.as_bytes())) && !batch.is_stamped {
+            return refused(format!("record {number} begins as a header does, and would be taken for one"));
+        }
+    }
+    Ok(())
+}
