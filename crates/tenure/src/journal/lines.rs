@@ -65,6 +65,7 @@ impl<H: Host> Lines<H> {
             }
             if !self.fill()? {
                 let (at, size) = (self.at, looked as u64);
+                self.consume(looked);
                 return Ok((size > 0).then_some(Line::Open { at, size }));
             }
         }
