@@ -109,4 +109,5 @@ Exit codes:
   77   permission denied
   79   the lock was lost while it was held: its lifetime ended, or it was broken
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by
-       signal n";
+       signal n
+  edit 126 or 127 as well, if the editor can't be run";

@@ -80,7 +80,7 @@ fn what_can_not_be_written_is_kept_and_named() {
         ("echo 'x =' >> \"$0\"", 65, "line 8, column 4"),
         ("\"$T\" update c.toml '.server.port = 1' >/dev/null; sed -i s/80/2/ \"$0\"", 76, "you wrote     2"),
         ("\"$T\" update c.toml '.server.port = 1' >/dev/null; sed -i s/80/2/ \"$0\"", 76, "others wrote  1"),
-        ("echo '# x' >> \"$0\"; exit 3", 65, "the editor failed"),
+        ("echo '# x' >> \"$0\"; exit 3", 65, "c.toml: the editor `sh` failed"),
         ("echo '# x' >> \"$0\"; rm c.toml", 76, "was removed by others"),
     ];
     for (script, code, said) in table {
@@ -113,6 +113,9 @@ fn an_undo_goes_back_and_keeps_what_it_replaces() {
     }
     let ended = tenure(path, ["undo", "c.toml"]);
     assert!(ended.code() == Some(66) && ended.stderr.contains("no earlier version"), "{}", ended.stderr);
+    let typo = tenure(path, ["undo", "typo.toml"]);
+    assert!(typo.code() == Some(66) && typo.stderr.contains("update --backup` keeps one"), "{}", typo.stderr);
+    assert_eq!(names(path), ["c.toml", "c.toml.lock", "c.toml.~undone~"], "and no lock of what is not there");
     assert_eq!(tenure(path, ["update", "--backup=0", "c.toml", "."]).code(), Some(64));
 }
 
@@ -151,6 +154,44 @@ fn a_follower_prints_each_state_once() {
     assert_eq!(tenure(path, ["update", "c.toml", ".x = 1"]).code(), Some(0));
     eventually("its end with that of its reader", || !quiet.is_running());
     assert_eq!(quiet.stderr(), "");
+}
+
+#[test]
+fn a_follower_ends_with_its_reader_also_when_nothing_changes() {
+    let directory = directory();
+    write(directory.path(), "c.toml", CONFIG);
+    let script = "\"$0\" get --follow c.toml .server.port | head -n 1";
+    let shell = Command::new("sh").args(["-c", script, TENURE]).current_dir(directory.path()).output();
+    assert_eq!(shell.unwrap().stdout, b"80\n");
+}
+
+#[test]
+fn yaml_is_read_where_its_meaning_is_plain_and_left_alone() {
+    let directory = directory();
+    let path = directory.path();
+    let text = "base: &base {x: 1, y: 2}\nuse:\n  <<: *base\n  y: 3\nlist: [*base, !!str 1]\n1: one\n";
+    write(path, "c.yaml", text);
+    let shown = tenure(
+        path,
+        ["get", "c.yaml", "tojson | fromjson | [.use.x, .use.y, .list[1], .[\"1\"]] | tojson", "-r"],
+    );
+    assert_eq!(shown.stdout, "[1,3,\"1\",\"one\"]\n", "{}", shown.stderr);
+    let refused = tenure(path, ["update", "c.yaml", ".use.y = 4"]);
+    let said = "c.yaml: line 1, column 7: an anchor can be read but not updated: write the value out";
+    assert!(refused.code() == Some(65) && refused.stderr.contains(said), "{}", refused.stderr);
+    assert_eq!(read(path, "c.yaml"), text);
+}
+
+#[test]
+fn what_a_blank_file_holds_can_be_said() {
+    let directory = directory();
+    let path = directory.path();
+    for (file, text) in [("a.json", ""), ("b.json", " \n"), ("c.yaml", "\n\n")] {
+        write(path, file, text);
+        let ended = tenure(path, ["update", "--init", "{x: 1}", file, ".y = 2"]);
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        assert_eq!(tenure(path, ["get", file, ".x + .y"]).stdout, "3\n");
+    }
 }
 
 #[test]

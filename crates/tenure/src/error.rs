@@ -154,6 +154,11 @@ impl Error {
         Error::new(Kind::Conflict, path, problem.to_string())
     }
 
+    pub(crate) fn link_loop(path: &Path) -> Error {
+        let message = "is a symbolic link that leads back to itself; name the file that is meant";
+        Error::new(Kind::CannotCreate, path, message.to_owned()).with_source(Errno::LOOP)
+    }
+
     pub(crate) fn unsupported(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Unsupported, path, problem.to_string())
     }

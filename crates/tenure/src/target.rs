@@ -31,7 +31,7 @@ pub(crate) fn resolve<H: Host>(host: &H, path: &Path, noun: &str) -> Result<Path
             Err(errno) => return Err(Error::host("look at the file", &target, errno)),
         }
     }
-    Err(Error::host("follow the symbolic link", path, Errno::LOOP))
+    Err(Error::link_loop(path))
 }
 
 /// The file as all threads know it.

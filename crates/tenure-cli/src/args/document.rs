@@ -27,7 +27,7 @@ pub(crate) struct Update {
     pub(crate) expression: Expression,
     #[command(flatten)]
     pub(crate) format: FormatOption,
-    /// What a missing or empty file holds before EXPR runs: an expression on null
+    /// What a missing or blank file holds before EXPR runs: an expression on null
     #[arg(long, value_name = "EXPR")]
     pub(crate) init: Option<String>,
     /// Write nothing; print the change as a unified diff

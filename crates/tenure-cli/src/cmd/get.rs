@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tenure::document::Value;
-use tenure::{Document, Version, Wait};
+use tenure::{Cancel, Document, Version, Wait};
 
 use crate::args::Get;
 use crate::exit::{Exit, Failure};
@@ -28,9 +29,13 @@ pub(crate) fn get(args: &Get) -> Result<ExitCode, Failure> {
 /// awaited; only the end of the reader ends this.
 fn follow(args: &Get, document: &Document, expression: &Expression) -> Result<ExitCode, Failure> {
     let mut watch = document.watch();
+    let gone = reader_gone();
     let mut printed = None;
     loop {
-        let version = watch.next(Wait::Forever)?;
+        let version = match watch.next(Wait::Forever.or(&gone)) {
+            Err(error) if error.is_cancelled() => return Ok(ExitCode::SUCCESS),
+            next => next?,
+        };
         if version == Version::of(None) {
             output::tell(format_args!("{}: no such file; waiting for it", args.file.display()));
             continue;
@@ -47,6 +52,21 @@ fn follow(args: &Get, document: &Document, expression: &Expression) -> Result<Ex
             Err(failure) => output::tell(&failure.message),
         }
     }
+}
+
+/// Cancelled when nobody reads standard output any more, which a write would learn at the next change only.
+fn reader_gone() -> Cancel {
+    let gone = Cancel::new();
+    let cancelled = gone.clone();
+    std::thread::spawn(move || {
+        let stdout = std::io::stdout();
+        // No events are asked for: only an error or a hang-up ends this.
+        let mut reader = [PollFd::new(&stdout, PollFlags::empty())];
+        if rustix::io::retry_on_intr(|| poll(&mut reader, None)).is_ok() {
+            cancelled.cancel();
+        }
+    });
+    gone
 }
 
 fn results(args: &Get, expression: &Expression, value: &Value) -> Result<Vec<Value>, Failure> {

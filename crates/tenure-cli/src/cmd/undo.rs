@@ -14,10 +14,11 @@ pub(crate) fn undo(args: &Undo) -> Result<ExitCode, Failure> {
     catch_file_size_signal()?;
     let document = Document::open(&args.file).on_wait(output::SILENCE, output::tell_waiting);
     let document = args.writing.apply(document, None);
+    let problem = "no earlier version was kept beside it; `tenure update --backup` keeps one";
+    let none = || Failure::new(Exit::NoInput, format!("{}: {problem}", args.file.display()));
+    // Looked for before the lock is taken, which would make a lock file beside a name that was mistyped.
+    let newest = document.versions()?.pop().ok_or_else(none)?;
     if args.dry_run {
-        let problem = "no earlier version was kept beside it; `tenure update --backup` keeps one";
-        let none = || Failure::new(Exit::NoInput, format!("{}: {problem}", args.file.display()));
-        let newest = document.versions()?.pop().ok_or_else(none)?;
         let then = Document::open(newest).read_bytes()?.ok_or_else(none)?;
         output::print(&diff(document.path(), document.read_bytes()?.as_deref(), &then))?;
         return Ok(ExitCode::SUCCESS);

@@ -28,11 +28,12 @@ pub(crate) fn update(args: &Update) -> Result<ExitCode, Failure> {
     }
     // As text, which is the smallest form of a large document.
     let mut new = String::new();
-    let receipt = document.transform(wait, |value| {
+    let changed = document.transform(wait, |value| {
         let (before, after) = expression.run_single(value)?;
         new = output::value_text(&after, args.expression.raw && !args.json);
         Ok((before, after))
-    })?;
+    });
+    let receipt = changed.map_err(|error| advised(&document, error))?;
     let printed = match args.json {
         true => report(&receipt, &new).and_then(|report| output::print_value(&report, false)),
         false => output::print(&new),
@@ -62,8 +63,20 @@ fn document(args: &Update) -> Result<Document, Failure> {
     Ok(document)
 }
 
+/// An empty file is no JSON, but there is a way to change it.
+fn advised(document: &Document, error: tenure::Error) -> Failure {
+    let empty = error.is_corrupt()
+        && document.read_bytes().is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes.trim_ascii().is_empty()));
+    let mut failure = Failure::from(error);
+    if empty {
+        failure.message.push_str(". --init '{}' says what an empty file holds");
+    }
+    failure
+}
+
 fn preview(document: &Document, expression: &Expression) -> Result<ExitCode, Failure> {
-    let (now, then) = document.preview(|value| Ok(expression.run_single(value)?))?;
+    let previewed = document.preview(|value| Ok(expression.run_single(value)?));
+    let (now, then) = previewed.map_err(|error| advised(document, error))?;
     output::print(&diff(document.path(), now.as_deref(), &then))?;
     Ok(ExitCode::SUCCESS)
 }

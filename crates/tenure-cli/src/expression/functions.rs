@@ -18,12 +18,24 @@ pub(super) type Data = JustLut<Jq>;
 
 /// These hide jaq's. jaq deletes by an update, place by place, which would make the parents of what is not there and
 /// shift the elements that are still to be deleted; its `pick` knows no arrays, and its `walk` is an update, which
-/// takes one result a child.
+/// takes one result a child. Its `join` writes `null` for null, its `todate` fractions of a second, which `fromdate` of jq
+/// can't read, its `ltrimstr` and `rtrimstr` fail on what is no string, and its `reverse` on null.
 const DEFINITIONS: &str = "
 def del(f): delpaths([path(f)]);
 def leaf_paths: paths(scalars);
 def pick(f): . as $top | reduce path(f) as $path (null; setpath($path; $top | getpath($path)));
 def walk(f): def each: if isobject then map_values(each) elif isarray then map(each) end | f; each;
+def join($between): reduce .[] as $item (null; (if . == null then \"\" else . + $between end)
+  + ($item | if isboolean or isnumber then tojson else . end)) // \"\";
+def todate: strftime(\"%Y-%m-%dT%H:%M:%SZ\");
+def todateiso8601: todate;
+def ltrimstr($start): if isstring and ($start | isstring) and startswith($start) then .[$start | length:] end;
+def rtrimstr($end): if isstring and ($end | isstring) and endswith($end) then .[:length - ($end | length)] end;
+def reverse: if isstring then explode | reverse | implode else [.[length - 1 - range(length)]] end;
+def IN(wanted): any(wanted == .; .);
+def IN(found; wanted): any(found == wanted; .);
+def INDEX(rows; key): reduce rows as $row ({}; .[$row | key | tostring] = $row);
+def INDEX(key): INDEX(.[]; key);
 ";
 
 pub(super) fn definitions() -> impl Iterator<Item = Def<&'static str>> {

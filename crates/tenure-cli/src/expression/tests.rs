@@ -92,6 +92,20 @@ null | .[1:2] → null
 null | indices(1) → null
 [1,2] | to_entries → [{"key":0,"value":1},{"key":1,"value":2}]
 null | length → 0
+[1,null,"a",true] | join(",") → "1,,a,true"
+[null,null] | join("-") → "-"
+[] | join(",") → ""
+1700000000 | todate → "2023-11-14T22:13:20Z"
+"abc" | [ltrimstr("a", "x", 1)] → ["bc","abc","abc"]
+"äbc" | [rtrimstr("c", "x", "", 1)] → ["äb","äbc","äbc","äbc"]
+1 | [ltrimstr("a"), rtrimstr("a")] → [1,1]
+null | .a |= rtrimstr("a") → {"a":null}
+2 | [IN(1, 2), IN(1, 3)] → [true,false]
+[1,2] | [IN(.[]; 2, 3), IN(.[]; 3, 4)] → [true,false]
+[{"id":1,"v":2},{"id":2}] | INDEX(.id) → {"1":{"id":1,"v":2},"2":{"id":2}}
+[{"id":1},{"id":2}] | INDEX(.[:1][]; .id) → {"1":{"id":1}}
+{} | .list |= reverse → {"list":[]}
+[1,2,3] | [reverse, (.[:1] | reverse)] → [[3,2,1],[1]]
 "#;
 
 /// Where jq 1.7 differs from 1.6: by the manual of 1.7.
@@ -100,6 +114,8 @@ const AS_JQ_1_7: &str = r#"
 [1,5,3] | map_values(empty) → []
 {"a":1,"b":{"c":2,"d":3},"e":4} | pick(.a, .b.c, .x) → {"a":1,"b":{"c":2},"x":null}
 [1,2,3,4] | pick(.[2], .[0], .[0]) → [1,null,3]
+"aé" | reverse → "éa"
+1700000000.7 | todate → "2023-11-14T22:13:20Z"
 "#;
 
 fn run_within(time_limit: Duration, code: &str, input: &str) -> Result<String, String> {

@@ -52,11 +52,12 @@ pub(super) fn found<H: Host>(document: &Document<H>) -> Result<Option<Vec<u8>>> 
     Ok(place.read()?.map(|found| Arc::unwrap_or_clone(found.bytes)))
 }
 
-/// What stands in for a file that is missing, or empty where an initial value was given.
+/// What stands in for a file that is missing, or blank where an initial value was given.
 fn absent<'a, H: Host>(document: &'a Document<H>, bytes: Option<&[u8]>) -> Option<&'a Value> {
     match (bytes, &document.initial) {
-        (None | Some([]), Some(initial)) => Some(initial),
         (None, None) => Some(&Value::Null),
+        (None, Some(initial)) => Some(initial),
+        (Some(bytes), Some(initial)) if bytes.trim_ascii().is_empty() => Some(initial),
         (Some(_), _) => None,
     }
 }
@@ -78,9 +79,19 @@ fn value<H: Host>(
 ) -> Result<Value> {
     match (absent(document, bytes), bytes) {
         (Some(value), _) => Ok(value.clone()),
-        (None, bytes) => parse(format(document)?, bytes.unwrap_or_default())
-            .map_err(|problem| Error::corrupt(&document.path, problem)),
+        (None, bytes) => {
+            let format = format(document)?;
+            parse(format, bytes.unwrap_or_default()).map_err(|problem| {
+                let guessed = document.format.is_none() && format == Format::Json && !is_named_json(&document.path);
+                let hint = "; it was read as JSON, since its name says nothing else: name the format if it has another";
+                Error::corrupt(&document.path, if guessed { problem.with(hint) } else { problem })
+            })
+        }
     }
+}
+
+fn is_named_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
 pub(super) fn read_model<T: DeserializeOwned, H: Host>(

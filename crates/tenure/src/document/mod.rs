@@ -162,7 +162,7 @@ impl<H: Host> Document<H> {
         self
     }
 
-    /// Sets what a missing or empty file reads as (default: null, and an empty file is an error).
+    /// Sets what a missing or blank file reads as (default: null, and a blank file is an error).
     ///
     /// # Errors
     ///

@@ -72,7 +72,7 @@ impl Problem {
 
 impl Problem {
     /// The same problem, with more to say.
-    fn with(mut self, more: &str) -> Problem {
+    pub(crate) fn with(mut self, more: &str) -> Problem {
         self.what.push_str(more);
         self
     }
@@ -173,7 +173,7 @@ impl Format {
         let edited = match self {
             Format::Json => json::edit(body, &edit, Dialect::Json),
             Format::Jsonc => json::edit(body, &edit, Dialect::Jsonc),
-            Format::Toml => toml::edit(body, &edit),
+            Format::Toml => toml::edit(body, &edit, target),
             Format::Yaml => yaml::edit(body, &edit, target),
         }?;
         self.verified(format!("{mark}{edited}"), target)
@@ -234,6 +234,10 @@ fn first_difference(a: &Value, b: &Value) -> String {
 
 #[cfg(test)]
 mod keeping_tests;
+#[cfg(test)]
+mod nested_tests;
+#[cfg(test)]
+mod random_nested;
 
 #[cfg(test)]
 mod tests {

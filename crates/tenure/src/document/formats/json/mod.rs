@@ -120,7 +120,11 @@ fn check<T: serde::de::DeserializeOwned>(text: &str, body: &str) -> Result<T, Pr
     serde_json::from_str(body).map_err(|error| {
         let message = error.to_string();
         let what = message.split(" at line ").next().unwrap_or(&message);
-        let what = if body.trim().is_empty() { "the file is empty" } else { what };
+        let what = match text.trim().is_empty() {
+            true => "the file is empty",
+            false if body.trim().is_empty() => "there are comments, but no value",
+            false => what,
+        };
         Problem::at(text.as_bytes(), offset(body.as_bytes(), error.line(), error.column()), what)
     })
 }

@@ -5,6 +5,7 @@
 
 mod edit;
 mod places;
+mod removal;
 #[cfg(test)]
 mod tests;
 
@@ -87,8 +88,8 @@ pub(crate) fn fresh(value: &Value) -> Result<String, String> {
 
 const NOT_A_TABLE: &str = "a TOML document is a table of fields, so its value must be an object";
 
-/// The value as TOML will read it: an integer has one text; and its strings are dates where the file has a date in their place, or nothing but dates in their array:
-/// what reads as a string in JSON keeps its kind.
+/// The value as TOML will read it: an integer has one text; and its strings are dates where the file has a date in their
+/// place, or nothing but dates in their array: what reads as a string in JSON keeps its kind.
 pub(crate) fn as_read(file: &Value, target: &Value) -> Value {
     match (file, target) {
         (Value::Foreign(_), Value::String(text)) => match text.parse::<Datetime>() {
@@ -169,6 +170,11 @@ fn new_value(value: &Value) -> Result<Toml, String> {
             Toml::InlineTable(fields.collect::<Result<InlineTable, String>>()?)
         }
     })
+}
+
+/// A text without the line end at its end.
+fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 fn literal(text: &str) -> Result<Toml, String> {

@@ -109,7 +109,10 @@ impl Editor<'_> {
                 self.items(node, items, slot, edits)
             }
             _ if self.is_bare(node) => self.set(node, slot, &after(node, edit)),
-            _ => Flow { editor: self }.value(node, edit),
+            _ => {
+                let flow = Flow { text: self.text, lines: self.lines, layout: self.layout };
+                self.splices.replace(node.start, node.end, flow.edited(node, edit));
+            }
         }
     }
 

@@ -1,244 +1,138 @@
-//! Carries edits out on flow collections, which stay flow collections: `[1, 2]`, `{a: 1}`.
-//!
-//! Where the entries stand on lines of their own, new ones do too. A comma belongs to the entry before it.
+//! Carries edits out on flow collections, which stay flow collections: `[1, 2]`, `{a: 1}`. What is not edited in them is
+//! kept by [`list`](crate::document::formats::list).
 
 use std::collections::HashMap;
 
-use super::edit::Editor;
+use super::lines::Lines;
 use super::meaning::{after, fields_after, items_after, key};
 use super::tree::{Content, Entry, Node};
-use super::write::{flow, flow_field, indent};
+use super::write::{Layout, flow, flow_field};
 use crate::document::difference::{Edit, FieldEdit, ItemEdit};
-use crate::document::value::Value;
+use crate::document::formats::list::{Comments, Manner, Pieces, Step};
 
-pub(super) struct Flow<'e, 't> {
-    pub(super) editor: &'e mut Editor<'t>,
+pub(super) struct Flow<'t> {
+    pub(super) text: &'t str,
+    pub(super) lines: Lines<'t>,
+    pub(super) layout: Layout,
 }
 
-/// A flow collection's entries in the text.
-struct Places {
-    open: usize,
-    close: usize,
-    /// For each entry: its start, its end, and its comma.
-    entries: Vec<(usize, usize, Option<usize>)>,
-}
-
-impl Places {
-    /// The end of an entry with its comma.
-    fn after(&self, index: usize) -> usize {
-        let (_, end, comma) = self.entries[index];
-        comma.map_or(end, |comma| comma + 1)
+impl Flow<'_> {
+    /// The text of a node, edited.
+    pub(super) fn edited(&self, node: &Node<'_>, edit: &Edit<'_>) -> String {
+        // A carriage return alone ends a line in no other format.
+        let has_old_line_ends = self.text[node.start..node.end].replace("\r\n", "").contains('\r');
+        if has_old_line_ends { anew(node, edit) } else { self.node(node, edit) }
     }
-}
 
-impl Flow<'_, '_> {
-    pub(super) fn value(&mut self, node: &Node<'_>, edit: &Edit<'_>) {
+    fn node(&self, node: &Node<'_>, edit: &Edit<'_>) -> String {
         match (edit, &node.content) {
-            (Edit::Set(value), _) => self.set(node, value),
             (Edit::Fields(edits), Content::Mapping { entries, .. }) => self.fields(node, entries, edits),
             (Edit::Items(edits), Content::Sequence { items, .. }) => self.items(node, items, edits),
-            _ => self.set(node, &after(node, edit)),
+            _ => anew(node, edit),
         }
     }
 
-    fn set(&mut self, node: &Node<'_>, value: &Value) {
-        let style = if let Content::Scalar(scalar) = &node.content { Some(scalar.style) } else { None };
-        self.editor.splices.replace(node.start, node.end, flow(value, true, style));
-    }
-
-    fn fields(&mut self, node: &Node<'_>, entries: &[Entry<'_>], edits: &[(&str, FieldEdit<'_>)]) {
+    fn fields(&self, node: &Node<'_>, entries: &[Entry<'_>], edits: &[(&str, FieldEdit<'_>)]) -> String {
         let places = self.places(node, entries.iter().map(|entry| entry.value.end));
         let by_key: HashMap<&str, usize> =
             entries.iter().enumerate().filter_map(|(index, entry)| Some((key(entry)?, index))).collect();
-        let mut removed = vec![false; entries.len()];
-        let (mut added, mut changes) = (Vec::new(), Vec::new());
+        let mut steps = Vec::with_capacity(edits.len());
         for (name, edit) in edits {
             match (edit, by_key.get(name)) {
-                (FieldEdit::Remove, Some(index)) => removed[*index] = true,
-                (FieldEdit::Change(edit), Some(index)) => changes.push((*index, edit)),
-                (FieldEdit::Add(value), _) => added.push(flow_field(name, value)),
+                (FieldEdit::Remove, Some(index)) => steps.push((*index, Step::Remove)),
+                (FieldEdit::Change(edit), Some(index)) => {
+                    let Some(text) = self.entry(&entries[*index], places[*index], edit) else {
+                        return flow(&fields_after(node, edits), true, None);
+                    };
+                    steps.push((*index, Step::Change(text)));
+                }
+                (FieldEdit::Add(value), _) => {
+                    steps.push((entries.len(), Step::Insert(flow_field(name, value))));
+                }
                 _ => {}
             }
         }
-        // `? key` without a colon can't get a value where it stands.
-        let lone = |index: usize| {
-            entries[index].colon.is_none() && self.editor.text[places.entries[index].0..].starts_with('?')
-        };
-        let nothing_stays = removed.iter().all(|removed| *removed) && !entries.is_empty();
-        if nothing_stays || changes.iter().any(|(index, _)| lone(*index)) {
-            return self.set(node, &fields_after(node, edits));
+        steps.sort_by_key(|(index, _)| *index);
+        if self.text[node.start..].starts_with('{') {
+            return self.list(node, &places, steps);
         }
         // A pair in a sequence needs no braces as long as it is one.
-        let braces = !added.is_empty() && !self.editor.text[node.start..].starts_with('{');
-        if braces {
-            self.editor.splices.insert(node.start, "{");
-        }
-        for (index, edit) in changes {
-            let Entry { key, colon, value } = &entries[index];
-            match (colon, value.is_empty()) {
-                (None, _) => {
-                    let text = flow(&after(value, edit), true, None);
-                    self.editor.splices.insert(key.end, format!(": {text}"));
-                }
-                (Some(colon), true) => {
-                    let text = flow(&after(value, edit), true, None);
-                    self.editor.splices.insert(*colon, format!(" {text}"));
-                }
-                _ => self.value(value, edit),
+        let mut pair = self.text[node.start..node.end].to_owned();
+        let count = steps.len();
+        for (_, step) in steps {
+            match step {
+                Step::Change(text) if count == 1 => return text,
+                Step::Change(text) => pair = text,
+                Step::Insert(text) => pair.extend([", ", &text]),
+                Step::Remove => return flow(&fields_after(node, edits), true, None),
             }
         }
-        self.carry_out(&places, &removed, &[], &added);
-        if braces {
-            self.editor.splices.insert(node.end, "}");
-        }
+        format!("{{{pair}}}")
     }
 
-    fn items(&mut self, node: &Node<'_>, items: &[Node<'_>], edits: &[(usize, ItemEdit<'_>)]) {
+    /// An entry with its value edited; `None` for `? key` without a colon, which can't get a value where it stands.
+    fn entry(&self, entry: &Entry<'_>, (start, end): (usize, usize), edit: &Edit<'_>) -> Option<String> {
+        let Entry { key, colon, value } = entry;
+        let new = || flow(&after(value, edit), true, None);
+        let (from, to, new) = match (colon, value.is_empty()) {
+            (None, _) if self.text[start..].starts_with('?') => return None,
+            (None, _) => (key.end, key.end, format!(": {}", new())),
+            (Some(colon), true) => (*colon, *colon, format!(" {}", new())),
+            _ => (value.start, value.end, self.node(value, edit)),
+        };
+        Some([&self.text[start..from], &new, &self.text[to..end]].concat())
+    }
+
+    fn items(&self, node: &Node<'_>, items: &[Node<'_>], edits: &[(usize, ItemEdit<'_>)]) -> String {
         let places = self.places(node, items.iter().map(|item| item.end));
-        let mut removed = vec![false; items.len()];
-        let (mut inserted, mut added, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, edit) in edits.iter().rev() {
-            match edit {
-                ItemEdit::Remove => removed[*index] = true,
-                ItemEdit::Change(edit) => changes.push((*index, edit)),
-                ItemEdit::Insert(value) if *index == items.len() => added.push(flow(value, true, None)),
-                ItemEdit::Insert(value) => inserted.push((*index, flow(value, true, None))),
-            }
-        }
-        // What is inserted between removed items and the end has no item to stand before.
-        let remaining = removed.iter().rposition(|removed| !removed);
-        let adrift = inserted.iter().any(|(index, _)| remaining.is_none_or(|last| *index > last));
-        if adrift || (remaining.is_none() && !items.is_empty()) {
-            return self.set(node, &items_after(node, edits));
-        }
-        for (index, edit) in changes {
-            self.value(&items[index], edit);
-        }
-        self.carry_out(&places, &removed, &inserted, &added);
+        let steps = edits.iter().rev().map(|(index, edit)| {
+            let step = match edit {
+                ItemEdit::Remove => Step::Remove,
+                ItemEdit::Insert(value) => Step::Insert(flow(value, true, None)),
+                ItemEdit::Change(edit) => {
+                    let (start, end) = places[*index];
+                    let (item, new) = (&items[*index], self.node(&items[*index], edit));
+                    Step::Change([&self.text[start..item.start], &new, &self.text[item.end..end]].concat())
+                }
+            };
+            (*index, step)
+        });
+        let steps = steps.collect();
+        self.list(node, &places, steps)
     }
 
-    fn places(&self, node: &Node<'_>, ends: impl Iterator<Item = usize>) -> Places {
-        let (text, lines) = (self.editor.text, self.editor.lines);
-        let has_bracket = text[node.start..].starts_with(['{', '[']);
-        let open = node.start + usize::from(has_bracket);
-        let mut start = lines.skip(open);
-        let mut entries = Vec::new();
-        for end in ends {
-            let comma = lines.skip(end);
-            let comma = (has_bracket && text[comma..].starts_with(',')).then_some(comma);
-            entries.push((start, end, comma));
-            start = lines.skip(comma.map_or(end, |comma| comma + 1));
-        }
-        Places { open, close: node.end - usize::from(has_bracket), entries }
-    }
-
-    /// Some entries remain, or there were none.
-    fn carry_out(
-        &mut self,
-        places: &Places,
-        removed: &[bool],
-        inserted: &[(usize, String)],
-        added: &[String],
-    ) {
-        for (index, text) in inserted {
-            self.insert(places, *index, text);
-        }
-        let Some(last) = removed.iter().rposition(|removed| !removed) else {
-            return self.editor.splices.insert(places.close, added.join(", "));
+    fn list(&self, node: &Node<'_>, places: &[(usize, usize)], steps: Vec<(usize, Step)>) -> String {
+        let unit = " ".repeat(self.layout.step.max(1));
+        let manner = Manner {
+            comments: Comments::Hash,
+            on_lines: false,
+            spaced: true,
+            unit: &unit,
+            line_end: self.layout.newline,
         };
-        let trailing = places.entries.last().and_then(|(_, _, comma)| *comma).is_some();
-        let tail = last + 1..places.entries.len();
-        let end = places.after(places.entries.len() - 1);
-        let behind = &self.editor.text[places.after(last)..end];
-        let on_one_line = !behind.contains(['\n', '\r']);
-        if !added.is_empty() {
-            self.append(places, last, trailing, added);
-        } else if !tail.is_empty()
-            && !trailing
-            && let (_, _, Some(comma)) = places.entries[last]
-        {
-            self.editor.splices.remove(comma, comma + 1);
-        }
-        for index in (0..last).filter(|index| removed[*index]) {
-            self.remove(places, index);
-        }
-        if on_one_line {
-            self.editor.splices.remove(places.after(last), end);
-        } else {
-            tail.for_each(|index| self.remove(places, index));
-        }
+        Pieces::take_apart(manner, self.text, [node.start, node.end], places).edited(steps)
     }
 
-    /// Whether an entry is the first on its line.
-    fn is_first(&self, places: &Places, index: usize) -> bool {
-        let start = places.entries[index].0;
-        let lines = self.editor.lines;
-        let trimmed = lines.trim(start);
-        trimmed > places.open && lines.is_blank_before(start)
-    }
-
-    fn insert(&mut self, places: &Places, index: usize, text: &str) {
-        let start = places.entries[index].0;
-        if !self.is_first(places, index) {
-            return self.editor.splices.insert(start, format!("{text}, "));
-        }
-        let mut line = String::new();
-        indent(&mut line, self.editor.lines.column(start));
-        line.push_str(text);
-        line.push(',');
-        line.push_str(self.editor.layout.newline);
-        self.editor.splices.insert_lines(self.lead(places, index), line);
-    }
-
-    /// The start of an entry's own line, or of the comments directly above it.
-    fn lead(&self, places: &Places, index: usize) -> usize {
-        let lines = self.editor.lines;
-        let start = places.entries[index].0;
-        let above = if index == 0 { places.open } else { places.after(index - 1) };
-        lines.comments_above(lines.start(start), lines.next(above), lines.column(start))
-    }
-
-    fn append(&mut self, places: &Places, last: usize, trailing: bool, added: &[String]) {
-        let lines = self.editor.lines;
-        let (start, end, comma) = places.entries[last];
-        let after = places.after(last);
-        let separator = if self.is_first(places, last) {
-            let mut separator = self.editor.layout.newline.to_owned();
-            indent(&mut separator, lines.column(start));
-            separator
-        } else {
-            " ".to_owned()
+    /// Where each entry starts and ends.
+    fn places(&self, node: &Node<'_>, ends: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+        let has_bracket = self.text[node.start..].starts_with(['{', '[']);
+        let mut start = self.lines.skip(node.start + usize::from(has_bracket));
+        let place = |end: usize| {
+            let place = (start, end);
+            let comma = self.lines.skip(end);
+            start = self.lines.skip(comma + usize::from(self.text[comma..].starts_with(',')));
+            place
         };
-        let mut text = String::new();
-        for (index, new) in added.iter().enumerate() {
-            text.push_str(if index > 0 { "," } else { "" });
-            text.push_str(&separator);
-            text.push_str(new);
-        }
-        text.push_str(if trailing { "," } else { "" });
-        let behind_comment = self.is_first(places, last) && lines.is_rest(after) && after < places.close;
-        let at = if behind_comment { lines.end(after) } else { after };
-        if comma.is_none() {
-            self.editor.splices.insert(end, ",");
-        }
-        self.editor.splices.insert(at, text);
+        ends.map(place).collect()
     }
+}
 
-    /// Removes an entry with its comma, and with its comments if none of them may be another's.
-    fn remove(&mut self, places: &Places, index: usize) {
-        let lines = self.editor.lines;
-        let start = places.entries[index].0;
-        let after = places.after(index);
-        let next = places.entries.get(index + 1).map_or(places.close, |next| next.0);
-        match (self.is_first(places, index), lines.is_rest(after)) {
-            (true, true) => {
-                let lead = self.lead(places, index);
-                self.editor.splices.remove(lead, lines.next(after));
-            }
-            (false, true) if index > 0 => self.editor.splices.remove(lines.trim(start), lines.end(after)),
-            (false, true) => self.editor.splices.remove(start, lines.end(after)),
-            (_, false) if index + 1 < places.entries.len() => self.editor.splices.remove(start, next),
-            (_, false) => self.editor.splices.remove(lines.trim(start), after),
-        }
+/// A node that is written anew.
+fn anew(node: &Node<'_>, edit: &Edit<'_>) -> String {
+    let style = if let Content::Scalar(scalar) = &node.content { Some(scalar.style) } else { None };
+    match edit {
+        Edit::Set(value) => flow(value, true, style),
+        Edit::Fields(edits) => flow(&fields_after(node, edits), true, None),
+        Edit::Items(edits) => flow(&items_after(node, edits), true, None),
     }
 }

@@ -102,15 +102,6 @@ impl<'t> Lines<'t> {
         self.is_over(self.skip_blanks(at))
     }
 
-    pub(super) fn is_comment(&self, at: usize) -> bool {
-        self.byte(self.skip_blanks(at)) == Some(b'#')
-    }
-
-    /// Whether nothing but blanks and a comment follow on the line.
-    pub(super) fn is_rest(&self, at: usize) -> bool {
-        self.is_blank(at) || self.is_comment(at)
-    }
-
     /// How far the line that starts at `at` is indented, and what it is.
     fn line(&self, at: usize) -> (usize, Line) {
         let text = self.skip_blanks(at);

@@ -61,8 +61,9 @@ pub(crate) fn edit(text: &str, edit: &Edit<'_>, target: &Value) -> Result<String
     }
     let last = tree::tree(&edited, true).map_err(|problem| problem.to_string())?.root;
     let keeps = last.is_some_and(|last| last.last_leaf().is_block_scalar());
-    let trimmed = edited.strip_suffix("\r\n").or_else(|| edited.strip_suffix(['\n', '\r']));
-    Ok(trimmed.filter(|trimmed| !keeps && !trimmed.is_empty()).unwrap_or(&edited).to_owned())
+    // Blank lines that stood between what has gone may be the last now.
+    let trimmed = edited.trim_end_matches(['\n', '\r']);
+    Ok(if keeps || trimmed.is_empty() { edited } else { trimmed.to_owned() })
 }
 
 /// A new document.

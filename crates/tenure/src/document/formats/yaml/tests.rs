@@ -227,7 +227,7 @@ fn a_new_entry_is_laid_out_like_its_siblings() {
         ("[a: 1]", r#"[{"a":1,"b":2}]"#, "[{a: 1, b: 2}]"),
         ("[a: [ # c\n 1], 2]", r#"[{"a":[1],"b":3},2]"#, "[{a: [ # c\n 1], b: 3}, 2]"),
         ("a: {}\nb: []\n", r#"{"a":{"x":1},"b":[1]}"#, "a:\n  x: 1\nb:\n  - 1\n"),
-        ("a: { # c\n  }\n", r#"{"a":{"x":1}}"#, "a: { # c\n  x: 1}\n"),
+        ("a: { # c\n  }\n", r#"{"a":{"x":1}}"#, "a: { # c\n  x: 1\n  }\n"),
         ("{}", r#"{"x":1}"#, "x: 1"),
         ("a: [{}]\n", r#"{"a":[{"x":"a: b"}]}"#, "a: [{x: \"a: b\"}]\n"),
         ("a: 1", r#"{"a":1,"b":2}"#, "a: 1\nb: 2"),
@@ -245,6 +245,9 @@ fn a_new_entry_is_laid_out_like_its_siblings() {
 #[test]
 fn a_removed_entry_takes_its_comments_along_and_no_others() {
     check(&[
+        ("a: 1\n\nb: 2", "7", "7"),
+        ("{\n  k: 2\n  # c\n}\n", "{}", "{\n  # c\n}\n"),
+        ("a: [ # h\n  1, # one\n\n  # c\n\n  2\n  ]\n", r#"{"a":[2]}"#, "a: [ # h\n  # c\n\n  2\n  ]\n"),
         (
             "a: 1\n# free\n\n# about b\nb: 2 # b\n# about c\nc: 3\n",
             r#"{"a":1,"c":3}"#,
