@@ -250,6 +250,14 @@ pub fn put_stable(world: &mut World, name: &str) {
     world.watches_stable_only = true;
 }
 
+/// Says that the files whose names begin so are written after they were put in place, as a journal is: what is read of them
+/// is read in every order with what is written, and their writes may be watched.
+///
+/// Every file under such a name was made under it, or under the name of a temporary file.
+pub fn written_in_place(world: &mut World, prefix: &str) {
+    world.fs.in_place.push(prefix.to_owned());
+}
+
 /// Setup for scenarios that need none.
 pub fn nothing(_world: &mut World) {}
 

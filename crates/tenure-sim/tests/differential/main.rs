@@ -17,7 +17,7 @@ use tenure::host::{Host, Mode, Open};
 use tenure_sim::explore::search::{Limits, Reductions, Search};
 use tenure_sim::host::{SimFile, with_world};
 use tenure_sim::op::{Fault, Note};
-use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable};
+use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable, written_in_place};
 use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
 
@@ -51,6 +51,11 @@ enum Step {
     Id(usize),
     Read(usize),
     Write(usize),
+    ReadAt(usize, u64),
+    WriteAt(usize, u64),
+    Truncate(usize),
+    SyncData(usize),
+    WatchWrites(usize),
     Touch(usize),
     SetMode(usize),
     Fsync(usize),
@@ -135,6 +140,11 @@ fn run(ctx: &Ctx) {
             | Step::Id(file)
             | Step::Read(file)
             | Step::Write(file)
+            | Step::ReadAt(file, _)
+            | Step::WriteAt(file, _)
+            | Step::Truncate(file)
+            | Step::SyncData(file)
+            | Step::WatchWrites(file)
             | Step::Touch(file)
             | Step::SetMode(file)
             | Step::Fsync(file)
@@ -148,6 +158,14 @@ fn run(ctx: &Ctx) {
                     Step::Id(_) => drop(host.id(file)),
                     Step::Read(_) => drop(host.read(file, &mut [0; 8])),
                     Step::Write(_) => drop(host.write(file, &[b'0' + u8::try_from(process).unwrap()])),
+                    Step::ReadAt(_, offset) => drop(host.read_at(file, offset, &mut [0; 8])),
+                    Step::WriteAt(_, offset) => {
+                        let number = u8::try_from(process).unwrap();
+                        let _told = host.write_at(file, offset, &[b'A' + number, b'a' + number]);
+                    }
+                    Step::Truncate(_) => drop(host.truncate(file, 1)),
+                    Step::SyncData(_) => drop(host.sync_data(file)),
+                    Step::WatchWrites(_) => drop(host.watch_writes(&mut waiter, file)),
                     Step::Touch(_) => drop(host.touch(file)),
                     Step::SetMode(_) => drop(host.set_mode(file, 0o600 + u32::try_from(process).unwrap())),
                     Step::Fsync(_) => drop(host.fsync(file)),
@@ -201,6 +219,19 @@ impl Numbers {
         self.below(one_in) == 0
     }
 
+    /// A step with a file that is written after it was put in place.
+    fn in_place(&mut self) -> Step {
+        let offset = self.below(3) as u64;
+        match self.below(9) {
+            0 | 1 => Step::ReadAt(0, offset),
+            2..5 => Step::WriteAt(0, offset),
+            5 => Step::Truncate(0),
+            6 => Step::SyncData(0),
+            7 => Step::WatchWrites(0),
+            _ => Step::Wait(true),
+        }
+    }
+
     fn step(&mut self, processes: usize, notes: bool) -> Step {
         let (file, name, other) = (self.below(FILES), self.below(2), self.below(2));
         let exclusive = if self.is(3) { Mode::Shared } else { Mode::Exclusive };
@@ -245,19 +276,36 @@ impl Numbers {
     }
 }
 
+/// What the programs are about.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Names and files that stay as they were put in place.
+    Plain,
+    /// Files that are written in place.
+    InPlace,
+    /// What threads share.
+    Threads,
+}
+
 /// A program for each process, and within what it runs.
-fn program(seed: u64) -> (Vec<Vec<Step>>, Setting, bool) {
+fn program(seed: u64, kind: Kind) -> (Vec<Vec<Step>>, Setting, bool) {
     let mut numbers = Numbers(seed);
     let processes = if numbers.is(3) { 3 } else { 2 };
     let (notes, length) = (numbers.is(3), if processes == 3 { 2 } else { 4 });
     let mut programs = Vec::new();
     for _ in 0..processes {
         let steps = 1 + numbers.below(length);
-        let mut program: Vec<Step> = (0..steps).map(|_| numbers.step(processes, notes)).collect();
+        let mut program: Vec<Step> = (0..steps)
+            .map(|_| match kind == Kind::InPlace && !numbers.is(3) {
+                true => numbers.in_place(),
+                false => numbers.step(processes, notes),
+            })
+            .collect();
         // Most steps need a file.
         match numbers.below(4) {
             0 => program.insert(0, Step::Open(0, 0, Open::Read)),
             1 => program.insert(0, Step::Temporary(0)),
+            2 | 3 if kind == Kind::InPlace => program.insert(0, Step::Open(0, 0, Open::ReadWrite)),
             _ => {}
         }
         programs.push(program);
@@ -297,6 +345,18 @@ fn setup(world: &mut World) {
     put_file(world, "a", b"x");
 }
 
+fn setup_in_place(world: &mut World) {
+    written_in_place(world, "a");
+    written_in_place(world, "b");
+    setup(world);
+}
+
+fn setup_in_place_heir(world: &mut World) {
+    written_in_place(world, "a");
+    written_in_place(world, "b");
+    setup_heir(world);
+}
+
 fn setup_heir(world: &mut World) {
     setup(world);
     let last = world.processes.len() - 1;
@@ -304,18 +364,23 @@ fn setup_heir(world: &mut World) {
 }
 
 /// Compares all reductions on one program; `false` if it is too large, or what differs.
-fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
-    let (programs, setting, heir) = if threaded { threads::programs(seed) } else { program(seed) };
+fn compare(seed: u64, runs: u64, kind: Kind) -> Result<bool, String> {
+    let (programs, setting, heir) = match kind {
+        Kind::Threads => threads::programs(seed),
+        Kind::Plain | Kind::InPlace => program(seed, kind),
+    };
     PROGRAMS.set(programs.clone());
     let scenario = Scenario {
         name: "random",
         about: "",
         hazards: "",
-        setup: match (threaded, heir) {
-            (false, false) => setup,
-            (false, true) => setup_heir,
-            (true, false) => threads::setup,
-            (true, true) => threads::setup_with_a_stranger,
+        setup: match (kind, heir) {
+            (Kind::Plain, false) => setup,
+            (Kind::Plain, true) => setup_heir,
+            (Kind::InPlace, false) => setup_in_place,
+            (Kind::InPlace, true) => setup_in_place_heir,
+            (Kind::Threads, false) => threads::setup,
+            (Kind::Threads, true) => threads::setup_with_a_stranger,
         },
         body: run,
         judge,
@@ -364,11 +429,11 @@ fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
 }
 
 /// How many of the programs are small enough.
-fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize {
+fn compare_all(seeds: std::ops::Range<u64>, runs: u64, kind: Kind) -> usize {
     println!("seeds {seeds:?}");
     let mut problems = Vec::new();
     let compared = seeds.filter(|seed| {
-        compare(*seed, runs, threaded).unwrap_or_else(|problem| {
+        compare(*seed, runs, kind).unwrap_or_else(|problem| {
             println!("{problem}");
             problems.push(problem);
             true
@@ -387,6 +452,12 @@ fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize 
 
 #[test]
 fn random_programs_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..60, 1_000, false);
+    let compared = compare_all(0..60, 1_000, Kind::Plain);
+    assert!(compared > 40, "only {compared} of the programs are small enough");
+}
+
+#[test]
+fn random_programs_that_write_in_place_are_told_the_same_under_every_reduction() {
+    let compared = compare_all(0..60, 1_000, Kind::InPlace);
     assert!(compared > 40, "only {compared} of the programs are small enough");
 }
