@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use tenure::Moment;
 use tenure::host::{Errno, FileId, Mode, Open, Process, Stat, Woken};
 
+use crate::world::ledger::Entry;
+
 /// A descriptor's number in its process.
 pub type Fd = usize;
 
@@ -91,6 +93,8 @@ pub enum Note {
     Released,
     /// A round is over and nothing is left of it but its number: how it went decides nothing any more.
     Round(usize),
+    /// Something of a journal.
+    Journal(Entry),
     /// Something that must happen in some run, or the scenario proves nothing.
     Sometimes(&'static str),
 }

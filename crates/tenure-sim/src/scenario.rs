@@ -11,6 +11,7 @@ use crate::host::{Sim, with_world};
 use crate::op::{Fault, Note};
 use crate::world::World;
 use crate::world::fs::Fs;
+use crate::world::ledger::Entry;
 use crate::world::power::Durability;
 
 /// One protocol under one load.
@@ -178,6 +179,30 @@ impl Ctx {
     pub fn critical(&self) {
         self.enter(None);
         self.leave();
+    }
+
+    /// Begins to append a payload to the journal, and returns it. Each number is appended once.
+    pub fn appends(&self, payload: u32) -> Vec<u8> {
+        self.journal(Entry::Begins(payload));
+        format!("<{payload}>").into_bytes()
+    }
+
+    /// Was given this by the journal, next, under this number.
+    pub fn delivered(&self, sequence: u64, bytes: &[u8]) {
+        let text = std::str::from_utf8(bytes).ok();
+        let number = text.and_then(|text| text.strip_prefix('<')?.strip_suffix('>')?.parse().ok());
+        match number {
+            Some(payload) => self.journal(Entry::Delivered(sequence, payload)),
+            None => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                with_world(|world| world.check.break_rule(format!("torn or foreign payload: {text:?}")));
+            }
+        }
+    }
+
+    /// Tells what becomes of appends and readings.
+    pub fn journal(&self, entry: Entry) {
+        self.host.note(Note::Journal(entry));
     }
 
     /// Something happened that must happen in some run.

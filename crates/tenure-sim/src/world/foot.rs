@@ -86,7 +86,7 @@ fn bit(resource: &Resource<'_>) -> u128 {
 }
 
 impl World {
-    /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
+    /// What a call of `process` looks at and changes now; the first call after a note that takes effect late acts on that, too.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
         let foot = self.foot_of_call(process, op);
         let foot = match self.processes[process].threaded {
@@ -99,7 +99,7 @@ impl World {
             true => foot.read(bit(&Resource::Check)).read(self.time()),
             false => foot,
         };
-        if self.leaves_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
+        if self.acts_late_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
     }
 
     fn foot_of_call(&self, process: usize, op: &Op) -> Foot {
@@ -238,9 +238,10 @@ impl World {
         }
     }
 
-    /// Whether the process leaves with this call, if it is about to: it does with the first that others could see.
-    pub fn leaves_with(&self, process: usize, op: &Op) -> bool {
-        self.check.is_leaving(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
+    /// Whether the process leaves, or begins what it told of, with this call, if it is about to: it does so with the first that
+    /// others could see.
+    pub fn acts_late_with(&self, process: usize, op: &Op) -> bool {
+        self.check.acts_late(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
     }
 
     /// Whether no other process can see this call or be seen by it, whatever happens before it: it may run at once.
@@ -250,7 +251,7 @@ impl World {
     pub fn is_private(&self, process: usize, op: &Op) -> bool {
         let clock_stands = self.budget.ticks == 0;
         match op {
-            _ if self.leaves_with(process, op) => false,
+            _ if self.acts_late_with(process, op) => false,
             Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
             Op::IsLocal(_) | Op::Id(_) => true,
             // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod execute;
 pub mod foot;
 pub mod fs;
+pub mod ledger;
 pub mod power;
 
 use std::hash::{BuildHasher, Hash, Hasher};

@@ -84,6 +84,7 @@ impl World {
                 Left::Entries(slot, entries) => self.fs.at_mut(slot).entries = entries,
             }
         }
+        self.check.power_lost();
         self.recount();
         for machine in &mut self.machines {
             machine.boot += 1;
