@@ -7,7 +7,8 @@
 //! 4. A death takes nothing away. A power loss takes nothing that was acknowledged as kept; the numbers of all else are free.
 //!
 //! An append begins, and so does a reading, with the call that comes next, as late as possible; it is over at once. So the
-//! rules ask for as much as they may. Sequence numbers grow, and need not be dense.
+//! rules ask for as much as they may. The explorer relies on that: it tells what is over at once, and may leave out an order in
+//! which a rule asks for less. Sequence numbers grow, and need not be dense.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,7 @@ pub enum Entry {
     Delivered(u64, u32),
     /// It was told that there is no more.
     End,
-    /// Everything up to this number is given up on purpose, and need not be read any more.
+    /// Everything up to this number is about to be given up on purpose: whoever reads from now on need not be given it.
     Dropped(u64),
 }
 
@@ -106,6 +107,10 @@ impl Ledger {
                 self.readings.insert(process, Reading { owed: acknowledged, start, last: start });
                 Ok(())
             }
+            Some(Entry::Dropped(sequence)) => {
+                self.dropped = self.dropped.max(Some(sequence));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -114,7 +119,7 @@ impl Ledger {
     pub fn note(&mut self, process: usize, entry: Entry) -> Result<(), String> {
         self.before_call(process)?;
         match entry {
-            Entry::Begins(_) | Entry::Reads(_) => {
+            Entry::Begins(_) | Entry::Reads(_) | Entry::Dropped(_) => {
                 self.beginning.insert(process, entry);
                 Ok(())
             }
@@ -127,10 +132,6 @@ impl Ledger {
             Entry::Doubtful(payload) => self.end(payload, Fate::Doubtful).map(drop),
             Entry::Delivered(sequence, payload) => self.deliver(process, sequence, payload),
             Entry::End => self.finish(process),
-            Entry::Dropped(sequence) => {
-                self.dropped = self.dropped.max(Some(sequence));
-                Ok(())
-            }
         }
     }
 

@@ -18,6 +18,7 @@ use tenure_sim::explore::search::{Limits, Reductions, Search};
 use tenure_sim::host::{SimFile, with_world};
 use tenure_sim::op::{Fault, Note};
 use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable, written_in_place};
+use tenure_sim::world::ledger::Entry;
 use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
 
@@ -72,6 +73,47 @@ enum Step {
     Leave,
     /// What threads share.
     Queue(usize),
+    /// What is told of a journal, and about which payload.
+    Journal(usize, u32),
+}
+
+/// What a process has told of a journal, so that it tells only what may be told.
+#[derive(Default)]
+struct Journal {
+    begun: BTreeSet<u32>,
+    acknowledged: BTreeSet<u32>,
+    reads: bool,
+}
+
+impl Journal {
+    /// Each process appends two payloads, whose numbers are those of their places, and reads others'.
+    fn step(&mut self, ctx: &Ctx, what: usize, payload: u32) {
+        let own = payload % 2 + 2 * u32::try_from(ctx.host.process).unwrap();
+        match what {
+            0 | 1 if !self.begun.contains(&own) && !self.acknowledged.contains(&own) => {
+                ctx.journal(Entry::Begins(own));
+                self.begun.insert(own);
+            }
+            2 | 3 if self.begun.remove(&own) => {
+                ctx.journal(Entry::Visible(own, (payload < 4).then_some(own.into())));
+                self.acknowledged.insert(own);
+            }
+            4 if self.begun.remove(&own) => {
+                ctx.journal(Entry::Refused(own));
+                self.acknowledged.insert(own);
+            }
+            5 => {
+                ctx.journal(Entry::Reads(None));
+                self.reads = true;
+            }
+            6 if self.reads && self.acknowledged.contains(&own) => {
+                ctx.journal(Entry::Delivered(own.into(), own))
+            }
+            7 if self.reads => ctx.journal(Entry::End),
+            8 => ctx.journal(Entry::Dropped(u64::from(payload))),
+            _ => {}
+        }
+    }
 }
 
 /// What was told.
@@ -99,6 +141,7 @@ fn run(ctx: &Ctx) {
     let program = PROGRAMS.with_borrow(|programs| programs[process].clone());
     let mut files: Vec<Option<SimFile>> = (0..FILES).map(|_| None).collect();
     let mut queued = Queued::default();
+    let mut journal = Journal::default();
     let (mut waiter, own) = (host.waiter(), temporary(process));
     let name = |name: usize| Path::new(NAMES[name]);
     for step in program {
@@ -134,6 +177,7 @@ fn run(ctx: &Ctx) {
             Step::Enter(limited) => ctx.enter(limited.then(|| host.now() + Duration::from_secs(1))),
             Step::Believes => host.note(Note::Believes),
             Step::Leave => ctx.leave(),
+            Step::Journal(what, payload) => journal.step(ctx, what, payload),
             Step::Queue(what) => queued.step(host, &host.waker(&waiter), what),
             Step::Publish(file, _)
             | Step::StatFile(file)
@@ -219,6 +263,10 @@ impl Numbers {
         self.below(one_in) == 0
     }
 
+    fn journal(&mut self) -> Step {
+        Step::Journal(self.below(9), u32::try_from(self.below(6)).unwrap())
+    }
+
     /// A step with a file that is written after it was put in place.
     fn in_place(&mut self) -> Step {
         let offset = self.below(3) as u64;
@@ -297,6 +345,7 @@ fn program(seed: u64, kind: Kind) -> (Vec<Vec<Step>>, Setting, bool) {
         let steps = 1 + numbers.below(length);
         let mut program: Vec<Step> = (0..steps)
             .map(|_| match kind == Kind::InPlace && !numbers.is(3) {
+                true if numbers.is(2) && notes => numbers.journal(),
                 true => numbers.in_place(),
                 false => numbers.step(processes, notes),
             })
