@@ -360,6 +360,20 @@ fn a_failed_sync_is_told_to_those_who_had_the_file_open_alone() {
         },
         anything,
     );
+    is_found(
+        setting,
+        in_place,
+        |ctx| {
+            let Ok(file) = ctx.host.open(Path::new("/d/j"), Open::ReadWrite) else { return };
+            let failed = ctx.host.sync_data(&file).is_err();
+            if failed && ctx.host.process == 0 {
+                ctx.host.note(Note::Acked);
+            } else if !failed && counted().0 == 1 {
+                break_rule("opened behind another's failure");
+            }
+        },
+        anything,
+    );
     holds(
         setting,
         |ctx| {
