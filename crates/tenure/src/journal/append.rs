@@ -46,7 +46,7 @@ struct Told(Result<(Written, Reached)>);
 
 pub(super) fn append<H: Host>(
     journal: &Journal<H>,
-    patience: Patience,
+    patience: &Patience,
     records: Vec<Vec<u8>>,
     stamp: Option<Vec<u8>>,
 ) -> Result<Receipt> {
@@ -55,7 +55,7 @@ pub(super) fn append<H: Host>(
         if !batch.records.is_empty() {
             writer::check(journal, &batch)?;
         }
-        return rewrite::locked(journal, &patience, |writer| {
+        return rewrite::locked(journal, patience, |writer| {
             rewrite::stamped_plain(writer, &batch.records, stamp)
         });
     }
@@ -67,10 +67,10 @@ pub(super) fn append<H: Host>(
         let target = journal.target()?;
         let lock = journal.sidecar(&target);
         let (mut seat, leads) = Seat::join(journal, &target, &lock, wanted.clone())?;
-        if !leads && let Some(told) = follow(&lock, &mut seat, &patience)? {
+        if !leads && let Some(told) = follow(&lock, &mut seat, patience)? {
             return told;
         }
-        if let Some(receipt) = lead(journal, &target, &mut seat, &patience, &wanted)? {
+        if let Some(receipt) = lead(journal, &target, &mut seat, patience, &wanted)? {
             return Ok(receipt);
         }
     }

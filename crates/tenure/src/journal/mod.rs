@@ -220,7 +220,7 @@ impl<H: Host> Journal<H> {
         wait: impl Into<Patience>,
         records: impl IntoIterator<Item = R>,
     ) -> Result<Receipt> {
-        append::append(self, wait.into(), owned(records), None)
+        append::append(self, &wait.into(), owned(records), None)
     }
 
     /// [`Journal::append`] with a stamp behind the records, in one step: a record that says something of all before it (a
@@ -236,7 +236,7 @@ impl<H: Host> Journal<H> {
         records: impl IntoIterator<Item = R>,
         stamp: impl AsRef<[u8]>,
     ) -> Result<Receipt> {
-        append::append(self, wait.into(), owned(records), Some(stamp.as_ref().to_vec()))
+        append::append(self, &wait.into(), owned(records), Some(stamp.as_ref().to_vec()))
     }
 
     /// Takes away every record up to `through`, or all there are, and leaves a stamp, in one step. What was appended after

@@ -58,9 +58,8 @@ impl<H: Host> Segment<H> {
         let mut lines = Lines::from(host, &file, 0, LINE_MAX);
         let first = match lines.next().map_err(fail)? {
             Some(Line::Whole { text, .. }) => Some(text.to_owned()),
-            Some(Line::Open { .. } | Line::Long { .. }) => None,
             None if matches!(format, Format::Checked) => return Ok(None),
-            None => None,
+            None | Some(Line::Open { .. } | Line::Long { .. }) => None,
         };
         let behind = lines.at();
         let (head, body) = match format {
