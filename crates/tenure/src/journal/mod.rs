@@ -35,6 +35,7 @@ mod record;
 mod recover;
 mod rewrite;
 mod scan;
+mod seek;
 mod segment;
 mod verify;
 mod writer;

@@ -1,7 +1,7 @@
 //! The checked format's lines (pure).
 //!
 //! ```text
-//! # tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1        magic and version, journal, first, base, sum
+//! # tenure-journal 1 4f1c9a2be07d5533 1 17 b7dc518b       magic and version, journal, first, base, sum
 //! e68be2de 17 1/1 16 deploy started                       sum, sequence, place/of, synced through, payload
 //! 22682768 18 1/2 17 two lines\nin one record
 //! 3f91353c 19 2/2= 17 a stamp                             `=`: the record is a stamp

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::{Cursor, Place};
-use super::reader::{self, Found};
 use super::record::Header;
 use super::recover::{copy_range, sync_directory};
 use super::scan::scan_all;
+use super::seek::{self, Found};
 use super::segment::{Head, Segment, numbered, rotated};
 use super::writer::{Batch, Known, Writer};
 use super::{Format, Journal, Receipt, disturbed};
@@ -198,7 +198,7 @@ pub(super) fn leave<H: Host>(writer: &mut Writer<'_, H>) -> Result<()> {
         }
         Head::Checked(header) => {
             let base = writer.synced() + 1;
-            let from = reader::seek(&journal.host, segment, base)?.offset;
+            let from = seek::seek(&journal.host, segment, base)?.offset;
             if base > header.base {
                 number(writer)?;
             }
@@ -265,8 +265,7 @@ pub(super) fn reset<H: Host>(
 fn kept<H: Host>(writer: &Writer<'_, H>, through: Option<&Cursor>) -> Result<(Vec<Kept<H>>, u64)> {
     let Known { segment, end, next, .. } = &writer.known;
     let Some(through) = through else { return Ok((Vec::new(), *next)) };
-    let Found { segment: from, offset, next: base, .. } =
-        reader::find(writer.journal, writer.target, through)?;
+    let Found { segment: from, offset, next: base, .. } = seek::find(writer.journal, writer.target, through)?;
     if from.id == segment.id {
         return Ok((vec![(from.file, offset..*end)], base));
     }

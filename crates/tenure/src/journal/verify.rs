@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::lines::{Line, Lines};
-use super::reader::files;
 use super::record::{Flaw, unescape};
 use super::recover::{beside, sync_directory};
 use super::rewrite::{self, put};
 use super::scan::Course;
+use super::seek::files;
 use super::segment::{Head, LINE_MAX, Segment};
 use super::{Format, Journal, disturbed};
 use crate::error::{Error, Result};
