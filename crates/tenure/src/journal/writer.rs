@@ -8,6 +8,7 @@ use super::recover::{self, Recovery};
 use super::scan::{Course, scan, scan_end};
 use super::segment::{Head, Segment, rotated};
 use super::{Format, Journal, rewrite};
+use crate::document::Durability;
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Open};
 use crate::scratch;
@@ -85,6 +86,7 @@ impl<'a, H: Host> Writer<'a, H> {
             stat.is_some_and(|stat| stat.id == known.segment.id && stat.size >= known.end)
                 && known.segment.path == target
         });
+        let is_new = known.is_none();
         let (segment, found) = match known {
             Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
                 let known = Known { segment, end, next, sum };
@@ -118,6 +120,9 @@ impl<'a, H: Host> Writer<'a, H> {
             Some(_) => Some(recover::quarantine(host, &segment, &found)?),
             None => None,
         };
+        if is_new && segment.is_checked() && journal.durability == Durability::Power {
+            recover::write_again(host, &segment, &found)?;
+        }
         if let Head::Checked(Header { journal: number, base, .. }) = segment.head {
             let mut shared = journal.shared();
             shared.note_synced(number, found.synced);
