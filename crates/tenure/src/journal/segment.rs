@@ -36,6 +36,8 @@ pub(super) struct Segment<H: Host> {
     pub(super) head: Head,
     /// Where the records begin.
     pub(super) body: u64,
+    /// What the sums of its records begin with.
+    pub(super) seed: u32,
 }
 
 impl<H: Host> Segment<H> {
@@ -78,7 +80,11 @@ impl<H: Host> Segment<H> {
                 }
             }
         };
-        Ok(Some(Segment { path: path.to_owned(), file, id: stat.id, head, body }))
+        let seed = match head {
+            Head::Checked(header) => record::seed(header.journal),
+            Head::Plain(_) => 0,
+        };
+        Ok(Some(Segment { path: path.to_owned(), file, id: stat.id, head, body, seed }))
     }
 
     /// The sequence of its first record; lines of the plain format are counted from 1.
@@ -96,7 +102,7 @@ impl<H: Host> Segment<H> {
         next: Option<u64>,
     ) -> std::result::Result<Entry<'a>, Flaw> {
         match &self.head {
-            Head::Checked(header) => record::parse(line, header.journal),
+            Head::Checked(_) => record::parse(line, self.seed),
             Head::Plain(_) => Ok(Entry {
                 sequence: next.unwrap_or(1),
                 part: Part::WHOLE,

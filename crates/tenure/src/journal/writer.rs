@@ -175,10 +175,10 @@ impl<'a, H: Host> Writer<'a, H> {
             let of = u32::try_from(batch.records.len()).expect("checked before it was queued");
             for (record, place) in batch.records.iter().zip(1..) {
                 match segment.head {
-                    Head::Checked(Header { journal, .. }) => {
+                    Head::Checked(_) => {
                         let part = Part { place, of };
                         let is_stamp = batch.is_stamped && part.ends();
-                        sum = record::encode(&mut text, journal, next, part, is_stamp, synced, record);
+                        sum = record::encode(&mut text, segment.seed, next, part, is_stamp, synced, record);
                     }
                     Head::Plain(_) => {
                         text.extend_from_slice(record);
