@@ -32,6 +32,11 @@ impl<H: Host> Default for Shared<H> {
 }
 
 impl<H: Host> Shared<H> {
+    /// Whether the file at this path has been written to.
+    pub(super) fn is_known(&self, target: &Path) -> bool {
+        self.known.as_ref().is_some_and(|known| known.segment.path == target)
+    }
+
     /// Takes note that the records of a journal up to this sequence are synced.
     pub(super) fn note_synced(&mut self, journal: u64, sequence: u64) {
         let before = self.synced.filter(|(of, _)| *of == journal).map_or(0, |(_, before)| before);
