@@ -182,9 +182,11 @@ pub(super) fn parse(line: &[u8], journal: u64) -> Result<Entry<'_>, Flaw> {
         let part = Part { place, of };
         let sum = u32::try_from(found).ok()?;
         let entry = Entry { sequence: number(sequence)?, part, is_stamp, synced: number(synced)?, sum, text };
-        (1..=of).contains(&place).then_some(entry)
+        let is_record = (1..=of).contains(&place) && entry.sequence > 0 && unescape(text).is_some();
+        is_record.then_some(entry)
     };
-    entry().ok_or(Flaw::Form)
+    // The last number of all has none behind it.
+    entry().filter(|entry| entry.sequence < u64::MAX).ok_or(Flaw::Form)
 }
 
 fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -351,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_back(payload: Vec<u8>, sequence: u64, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
+        fn any_bytes_come_back(payload: Vec<u8>, sequence in 1..u64::MAX, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
             let mut out = Vec::new();
             let part = Part { place: of.div_ceil(2), of };
             let sum = encode(&mut out, JOURNAL, sequence, part, is_stamp, synced, &payload);
