@@ -107,7 +107,10 @@ impl<H: Host> Lines<H> {
         let kept = self.filled.len();
         self.buffer.copy_within(self.filled.clone(), 0);
         let room = (kept * 2).max(CHUNK);
-        if self.buffer.len() < room {
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel, and only as far as something is read.
+            self.buffer = vec![0; room];
+        } else if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         self.filled = 0..kept;
