@@ -18,10 +18,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::record::Header;
 use super::recover::{Recovery, sync_directory};
 use super::rewrite::{self, ROUNDS_MAX};
-use super::segment::Head;
 use super::writer::{self, Batch, Known, Writer, Written};
 use super::{Format, Journal, Receipt, disturbed};
 use crate::document::{Durability, Reached};
@@ -210,8 +208,7 @@ fn lead<H: Host>(
         if journal.target()? != target {
             return Ok(None);
         }
-        let writer = Writer::open(journal, target)?;
-        if held.is_current()? {
+        if let Some(writer) = Writer::open(journal, target, &held)? {
             return write(writer, held, seat, own).map(Some);
         }
     }
@@ -222,8 +219,8 @@ fn lead<H: Host>(
 struct Unsynced<H: Host> {
     file: Arc<H::File>,
     id: FileId,
-    /// The journal's number and the last sequence that was written.
-    through: Option<(u64, u64)>,
+    /// The last sequence that was written; 0 in the plain format.
+    through: u64,
 }
 
 /// Steps 3 to 5.
@@ -237,12 +234,9 @@ fn write<H: Host>(
     let drawn = seat.draw(own);
     let all = || std::iter::once(own).chain(drawn.iter().map(|(_, parcel)| wanted(parcel)));
     let (written, failed) = writer.write(all().map(|wanted| &wanted.batch));
-    let recovery = writer.recovery.take();
+    let recovery = written.first().and_then(|_| journal.shared().recovered.take());
     let Known { segment, next, .. } = &writer.known;
-    let through = match segment.head {
-        Head::Checked(Header { journal, .. }) => Some((journal, next - 1)),
-        Head::Plain(_) => None,
-    };
+    let through = if segment.is_checked() { next - 1 } else { 0 };
     let unsynced = Unsynced { file: segment.file.clone(), id: segment.id, through };
     writer.keep();
     drop(held);
@@ -284,13 +278,11 @@ fn sync<H: Host>(journal: &Journal<H>, target: &Path, unsynced: &Unsynced<H>) ->
     match synced {
         Ok(()) => {
             shared.settled = Some(unsynced.id);
-            if let Some((number, sequence)) = unsynced.through {
-                shared.note_synced(number, sequence);
-            }
+            shared.note_synced(unsynced.id, unsynced.through);
             Reached::Power
         }
         Err(_) => {
-            shared.suspect = Some(unsynced.id);
+            shared.suspects.push(unsynced.id);
             Reached::Unknown
         }
     }

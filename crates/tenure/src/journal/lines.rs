@@ -41,6 +41,16 @@ impl<H: Host> Lines<H> {
         (self.at, self.filled) = (at, 0..0);
     }
 
+    /// Goes back to `at`, where a line begins that was given out, without reading it again if it is still at hand.
+    pub(super) fn back(&mut self, at: u64) {
+        let by = usize::try_from(self.at - at).unwrap_or(usize::MAX);
+        if by <= self.filled.start {
+            (self.at, self.filled.start) = (at, self.filled.start - by);
+        } else {
+            self.rewind(at);
+        }
+    }
+
     /// Where the next line begins.
     pub(super) fn at(&self) -> u64 {
         self.at
@@ -97,7 +107,10 @@ impl<H: Host> Lines<H> {
         let kept = self.filled.len();
         self.buffer.copy_within(self.filled.clone(), 0);
         let room = (self.buffer.len() * 4).clamp(*CHUNK.start(), *CHUNK.end()).max(kept * 2);
-        if self.buffer.len() < room {
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel, and only as far as something is read.
+            self.buffer = vec![0; room];
+        } else if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         self.filled = 0..kept;

@@ -179,9 +179,11 @@ pub(super) fn parse(line: &[u8], seed: u32) -> Result<Entry<'_>, Flaw> {
         };
         let (synced, text) = number_before(rest.strip_prefix(b" ")?, b' ')?;
         let part = Part { place: u32::try_from(place).ok()?, of: u32::try_from(of).ok()? };
-        (1..=of).contains(&place).then_some(Entry { sequence, part, is_stamp, synced, sum, text })
+        let is_record = (1..=of).contains(&place) && sequence > 0 && unescape(text).is_some();
+        is_record.then_some(Entry { sequence, part, is_stamp, synced, sum, text })
     };
-    entry().ok_or(Flaw::Form)
+    // The last number of all has none behind it.
+    entry().filter(|entry| entry.sequence < u64::MAX).ok_or(Flaw::Form)
 }
 
 /// What the sums of a journal's records begin with.
@@ -361,7 +363,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_back(payload: Vec<u8>, sequence: u64, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
+        fn any_bytes_come_back(payload: Vec<u8>, sequence in 1..u64::MAX, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
             let mut out = Vec::new();
             let part = Part { place: of.div_ceil(2), of };
             let sum = encode(&mut out, seed(JOURNAL), sequence, part, is_stamp, synced, &payload);

@@ -41,6 +41,14 @@ pub(super) struct Segment<H: Host> {
 }
 
 impl<H: Host> Segment<H> {
+    pub(super) fn of(path: PathBuf, file: Arc<H::File>, id: FileId, head: Head, body: u64) -> Segment<H> {
+        let seed = match head {
+            Head::Checked(header) => record::seed(header.journal),
+            Head::Plain(_) => 0,
+        };
+        Segment { path, file, id, head, body, seed }
+    }
+
     /// Opens a file of a journal; `None` if there is none, or an empty one that is yet to become one.
     ///
     /// # Errors
@@ -80,11 +88,7 @@ impl<H: Host> Segment<H> {
                 }
             }
         };
-        let seed = match head {
-            Head::Checked(header) => record::seed(header.journal),
-            Head::Plain(_) => 0,
-        };
-        Ok(Some(Segment { path: path.to_owned(), file, id: stat.id, head, body, seed }))
+        Ok(Some(Segment::of(path.to_owned(), file, stat.id, head, body)))
     }
 
     /// The sequence of its first record; lines of the plain format are counted from 1.
