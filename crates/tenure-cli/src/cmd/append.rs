@@ -32,8 +32,9 @@ const CHUNK: usize = 64 * 1024;
 /// How many chunks wait while an append is under way.
 const CHUNKS: usize = 16;
 
-/// How many bytes of standard input become one batch, but for a last chunk.
-const BATCH: usize = CHUNK * CHUNKS;
+/// How many records of standard input become one batch at most. One sync for so many costs each next to nothing; and
+/// damage to one record takes its whole batch, so that more would be too many.
+const BATCH: usize = 1024;
 
 pub(crate) fn append(args: &Append) -> Result<ExitCode, Failure> {
     // The deadline counts from here for what is on the command line; else from when there is something to append.
@@ -54,9 +55,15 @@ pub(crate) fn append(args: &Append) -> Result<ExitCode, Failure> {
             && args.stamp.is_some()
             && !interrupted.load(Ordering::Relaxed);
         let records = std::mem::take(&mut input.records);
-        if !records.is_empty() || stamped {
-            append_all(args, &journal, &records, stamped, input.appended)?;
-            input.appended += records.len();
+        let size = if args.batch { records.len().max(1) } else { BATCH };
+        let mut batches = records.chunks(size).peekable();
+        while let Some(batch) = batches.next() {
+            let stamped = stamped && batches.peek().is_none();
+            append_all(args, &journal, batch, stamped, input.appended)?;
+            input.appended += batch.len();
+        }
+        if records.is_empty() && stamped {
+            append_all(args, &journal, &[], true, input.appended)?;
         }
         if is_last {
             break;
@@ -158,7 +165,7 @@ impl Input {
     /// `false`: there is no more.
     fn gather(&mut self, all: bool) -> Result<bool, Failure> {
         let mut gathered = 0;
-        while !self.is_over() && (all || gathered < BATCH) {
+        while !self.is_over() && (all || gathered < CHUNK) {
             let chunk = if all || self.records.is_empty() {
                 self.chunks.recv().map_err(|_| TryRecvError::Disconnected)
             } else {
