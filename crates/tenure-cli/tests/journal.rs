@@ -123,7 +123,11 @@ fn twenty_appenders_lose_nothing() {
     let script = "for w in $(seq 10); do (for n in $(seq 5); do $T append j $w.$n; done) & \
                   (seq -f \"p$w.%g\" 50 | $T append --rotate-at 1K j) & done; wait; $T log j | sort | uniq | wc -l; $T log j";
     let ended = sh(path, script);
-    assert!(ended.stderr.lines().all(|line| line.starts_with("tenure: waiting for j.lock")), "{}", ended.stderr);
+    assert!(
+        ended.stderr.lines().all(|line| line.starts_with("tenure: waiting for j.lock")),
+        "{}",
+        ended.stderr
+    );
     let printed = ended.stdout;
     assert_eq!(printed.lines().next().unwrap().trim(), "550");
     assert_eq!(printed.lines().count(), 551);
