@@ -19,7 +19,8 @@ const RECORD_MAX: u64 = 16 * 1024 * 1024;
 ///
 /// Each RECORD becomes one record, and all of them one batch: they are there all or none, whatever dies. Without RECORD,
 /// each line of standard input is a record; what has come by the time the last append is done is appended as the next
-/// batch, so that each line is on the disk as soon as the disk allows, and fast writers do not pay one sync per line.
+/// batch, up to 1024 lines, so that each line is on the disk as soon as the disk allows, and fast writers do not pay one
+/// sync per line.
 ///
 /// Any number of processes may append to one journal. JOURNAL.lock beside JOURNAL is the lock, and is never deleted. What a
 /// crash left behind the last whole record is moved to a file of its own, and told of.
@@ -38,8 +39,8 @@ pub(crate) struct Append {
     /// Records on standard input end with a NUL byte instead of a line end, and may have line ends in them
     #[arg(long, short = '0', conflicts_with = "records")]
     pub(crate) null: bool,
-    /// Leave a stamp behind the last record, in one step with it: a record that says something of all before it. In the
-    /// plain format it stands in the header
+    /// Leave a stamp behind the last record, in one step with its batch: a record that says something of all before it. In
+    /// the plain format it stands in the header. Standard input without a record leaves the stamp alone
     #[arg(long, value_name = "TEXT")]
     pub(crate) stamp: Option<OsString>,
     #[command(flatten)]
