@@ -62,6 +62,7 @@ fn watch(folder: &Path, below: &str, count: &str) -> Outcome {
 }
 
 /// Works off what is there, which may take long, and takes exactly that away. One build at a time.
+#[expect(clippy::disallowed_methods, reason = "an example asks the clock itself")]
 fn build(folder: &Path) -> Outcome {
     let _alone = Lock::flock(folder.join("build.lock")).acquire(soon())?;
     let journal = journal(folder);
