@@ -4,13 +4,14 @@ pub(crate) mod combining;
 pub(crate) mod document;
 mod flock;
 pub(crate) mod history;
+pub(crate) mod journal;
 pub(crate) mod lockfile;
 
 use crate::scenario::Scenario;
 
 /// All of them.
 pub fn all() -> Vec<Scenario> {
-    [flock::all(), lockfile::all(), document::all(), combining::all(), history::all()]
+    [flock::all(), lockfile::all(), document::all(), combining::all(), history::all(), journal::all()]
         .into_iter()
         .flatten()
         .collect()
