@@ -19,10 +19,13 @@ pub(crate) const FILE: &str = "/d/j";
 pub(crate) const NAME: &str = "j";
 
 /// The first line of a journal that begins.
-const HEADER: &str = "# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n";
+pub(super) const HEADER: &str = "# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n";
 
 /// Its first record.
-const FIRST: &str = "cc2c699f 1 1/1 0 <90>\n";
+pub(super) const FIRST: &str = "cc2c699f 1 1/1 0 <90>\n";
+
+/// Its second.
+pub(super) const SECOND: &str = "632ce6a1 2 1/1 1 <91>\n";
 
 /// Its second, of which the beginning is on the disk and the rest is not, so that zeros stand there.
 const TORN: &str = "faa193ac 2 1/1\0\0\0\0\0\0\n";
@@ -53,9 +56,7 @@ pub(super) fn all() -> Vec<Scenario> {
             name: "journal",
             about: "each process appends, the first a batch of two",
             body: |ctx| match ctx.host.process {
-                0 => {
-                    drop(append(ctx, &journal(ctx), Durability::Power, &[own(ctx, PAIR), own(ctx, PAIR + 1)]))
-                }
+                0 => append_pair(ctx),
                 _ => append_one(ctx),
             },
             settings: vec![
@@ -100,7 +101,7 @@ pub(super) fn all() -> Vec<Scenario> {
             about: "one process reads, at any moment, what another appends",
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 2),
-                1 => append_thrice(ctx, Durability::Process),
+                1 => append_pair(ctx),
                 _ => append_one(ctx),
             },
             settings: vec![
@@ -164,7 +165,7 @@ pub(super) fn empty(world: &mut World) {
 }
 
 /// A journal with a record that is kept, and behind it what a power loss left of two that nobody was told of.
-fn torn(world: &mut World) {
+pub(super) fn torn(world: &mut World) {
     bare(world);
     put_file(world, NAME, [HEADER, FIRST, TORN, BEHIND].concat().as_bytes());
     kept(world, 1, 90);
@@ -198,8 +199,13 @@ pub(super) fn append_one(ctx: &Ctx) {
     append(ctx, &journal(ctx), Durability::Power, &[own(ctx, 1)]);
 }
 
+/// Appends two records as one batch.
+pub(super) fn append_pair(ctx: &Ctx) {
+    append(ctx, &journal(ctx), Durability::Power, &[own(ctx, PAIR), own(ctx, PAIR + 1)]);
+}
+
 /// Appends a batch between two records; the second time and the third the end of the file is known.
-fn append_thrice(ctx: &Ctx, durability: Durability) {
+pub(super) fn append_thrice(ctx: &Ctx, durability: Durability) {
     let journal = journal(ctx).durability(durability);
     append(ctx, &journal, durability, &[own(ctx, 1)]);
     append(ctx, &journal, durability, &[own(ctx, PAIR), own(ctx, PAIR + 1)]);
@@ -211,8 +217,18 @@ pub(super) const PAIR: u32 = 5;
 
 /// Appends payloads as one batch, and tells what became of it.
 pub(super) fn append(ctx: &Ctx, journal: &Journal<Sim>, durability: Durability, payloads: &[u32]) -> bool {
+    append_waiting(ctx, journal, Wait::Forever, durability, payloads)
+}
+
+pub(super) fn append_waiting(
+    ctx: &Ctx,
+    journal: &Journal<Sim>,
+    wait: Wait,
+    durability: Durability,
+    payloads: &[u32],
+) -> bool {
     let records: Vec<Vec<u8>> = payloads.iter().map(|payload| ctx.appends(*payload)).collect();
-    match journal.append(Wait::Forever, records) {
+    match journal.append(wait, records) {
         Ok(receipt) => {
             let first = receipt.sequences.map_or(0, |(first, _)| first);
             if durability == Durability::Process && receipt.durability != Reached::Process
@@ -236,7 +252,9 @@ pub(super) fn append(ctx: &Ctx, journal: &Journal<Sim>, durability: Durability, 
             true
         }
         Err(error) => {
-            excuse(ctx, "an append", Some(&error));
+            if wait != Wait::Never || !error.is_busy() {
+                excuse(ctx, "an append", Some(&error));
+            }
             ctx.sometimes("a refusal");
             payloads.iter().for_each(|payload| ctx.journal(Entry::Refused(*payload)));
             false
