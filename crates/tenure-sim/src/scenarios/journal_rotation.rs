@@ -1,7 +1,7 @@
 //! `Journal` where files are put in the place of others: rotation, retention, reset.
 
 use tenure::journal::Entry as Found;
-use tenure::{Durability, Journal, Wait};
+use tenure::{Durability, Journal, Reached, Wait};
 
 use super::document::FAULTS;
 use super::journal::{
@@ -254,8 +254,13 @@ fn reset(ctx: &Ctx, count: usize) {
     match journal.reset(Wait::Forever, text, Some(&cursor)) {
         Ok(receipt) => {
             let number = receipt.sequences.map(|(_, last)| last);
-            ctx.journal(Entry::Kept(stamp, number));
-            ctx.journal(Entry::Gone(sequence));
+            if receipt.durability == Reached::Power {
+                ctx.journal(Entry::Kept(stamp, number));
+                ctx.journal(Entry::Gone(sequence));
+            } else {
+                excuse(ctx, "a sync that failed", None);
+                ctx.journal(Entry::Visible(stamp, number));
+            }
         }
         Err(error) => {
             excuse(ctx, "a reset", Some(&error));
