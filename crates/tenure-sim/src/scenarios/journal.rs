@@ -139,6 +139,18 @@ pub(super) fn all() -> Vec<Scenario> {
             ..BASE
         },
         Scenario {
+            name: "journal-torn-outgrown",
+            about: "one process reads while another moves a tail away, and appends more than stood there",
+            setup: torn,
+            body: |ctx| match ctx.host.process {
+                0 => follow(ctx, 1),
+                _ => append_thrice(ctx, Durability::Power),
+            },
+            settings: vec![Setting::of(2, 1)],
+            sometimes: &["a tail"],
+            ..BASE
+        },
+        Scenario {
             name: "journal-heir",
             about: "a process appends, and dies; then another, which knows nothing of it, appends",
             setup: |world| {
@@ -367,6 +379,10 @@ pub(super) fn judge_missing(ctx: &Ctx, may_miss: bool) -> Result<(), String> {
     let report = journal(ctx).verify(|_, _| {}).map_err(|error| error.to_string())?;
     if !report.damage.is_empty() || report.tail.is_some() {
         return Err(format!("not sound after an append: {report:?}"));
+    }
+    let counted = report.sequences.map_or(0, |(first, last)| last - first + 1);
+    if report.records > counted || (!may_miss && report.records < counted) {
+        return Err(format!("records missing, or there twice: {report:?}"));
     }
     match ctx.names().iter().find(|name| name.ends_with("tenure-tmp")) {
         Some(name) => Err(format!("litter: {name}")),
