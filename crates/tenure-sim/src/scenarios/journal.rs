@@ -144,7 +144,11 @@ pub(super) fn all() -> Vec<Scenario> {
             setup: torn,
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 1),
-                _ => append_thrice(ctx, Durability::Power),
+                _ => {
+                    let journal = journal(ctx);
+                    append(ctx, &journal, Durability::Power, &[own(ctx, PAIR), own(ctx, PAIR + 1)]);
+                    append(ctx, &journal, Durability::Power, &[own(ctx, 1)]);
+                }
             },
             settings: vec![Setting::of(2, 1)],
             sometimes: &["a tail"],

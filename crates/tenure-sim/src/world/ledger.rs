@@ -203,9 +203,10 @@ impl Ledger {
         if before.is_some_and(|before| before >= sequence) {
             return Err(format!("P{process} reads number {sequence} after number {}", before.unwrap_or(0)));
         }
-        // What was dropped leaves a gap that is none.
-        if before >= self.dropped {
-            self.gaps.insert((before, sequence));
+        // What was dropped leaves a gap that is none; behind it there is none.
+        let from = before.max(self.dropped);
+        if from < Some(sequence) {
+            self.gaps.insert((from, sequence));
         }
         self.skipped()
     }
