@@ -49,7 +49,7 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 twice(Setting::of(2, 1).fault(FULL)),
-                twice(Setting::of(2, 1).crashes(1).fault(FULL).power(Loss::Minimal)),
+                twice(Setting::of(2, 1).crashes(1).fault(FULL).power(Loss::Minimal)).long(),
                 twice(Setting::of(3, 1).fault(FULL)).long(),
             ],
             sometimes: &["a refusal"],
