@@ -141,7 +141,7 @@ const CASES: &[Case] = &[
         step: append,
         old: &["a", "b"],
         new: &["a", "b", "x", "y", "z"],
-        beside: &[],
+        beside: &["000001"],
     },
     Case {
         name: "an append by one that knows the end",
@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         step: append,
         old: &["a", "b"],
         new: &["a", "b", "x", "y", "z"],
-        beside: &["torn"],
+        beside: &["torn", "000001"],
     },
     Case {
         name: "a rotation",
