@@ -141,6 +141,7 @@ impl<H: Host> OpenSegment<H> {
     ) -> Result<bool> {
         let OpenSegment { segment, lines, course, .. } = self;
         let fail = |errno| Error::host("read the journal", &segment.path, errno);
+        let mut gone = None;
         while let Some(line) = lines.next().map_err(fail)? {
             let Line::Whole { at, text } = line else { break };
             let Ok(entry) = segment.parse(text, course.next) else { break };
@@ -149,11 +150,9 @@ impl<H: Host> OpenSegment<H> {
                 && entry.part.begins()
                 && !course.is_in_batch()
             {
-                let gone = Missed { sequences: Some((next, entry.sequence - 1)) };
-                (course.next, course.sum) = (Some(entry.sequence), 0);
-                *missed = Some((gone, cursor(segment, course.end, entry.sequence, 0)));
-                lines.rewind(course.end);
-                return Ok(true);
+                // Told with the whole batch: what stands before a part of one may yet turn out to be damage.
+                let missing = Missed { sequences: Some((next, entry.sequence - 1)) };
+                gone = Some((missing, cursor(segment, course.end, entry.sequence, 0)));
             }
             let payload = if segment.is_checked() { unescape(entry.text) } else { Some(entry.text.into()) };
             let after = at + text.len() as u64 + 1;
@@ -165,6 +164,7 @@ impl<H: Host> OpenSegment<H> {
                 cursor: cursor(segment, after, entry.sequence + 1, entry.sum),
             });
             if !course.is_in_batch() {
+                *missed = gone;
                 return Ok(true);
             }
         }
