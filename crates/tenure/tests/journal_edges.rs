@@ -137,6 +137,23 @@ fn a_reader_that_stands_at_damage_goes_on_after_the_repair() {
 }
 
 #[test]
+fn a_reader_that_stands_at_damage_at_a_files_end_goes_on_after_the_repair() {
+    let place = Place::new();
+    place.append(&["a", "b"]);
+    place.journal().rotate(soon()).unwrap();
+    place.append(&["c"]);
+    place.damage(&place.beside("000001"), "b");
+    let mut reader = place.journal().read_from(None).unwrap();
+    assert!(reader.next().unwrap().is_some());
+    for _ in 0..2 {
+        let error = reader.next().unwrap_err();
+        assert!(error.is_corrupt() && error.to_string().contains("000001"), "{error}");
+    }
+    place.journal().repair(soon()).unwrap();
+    assert_eq!(rest(&mut reader), ["missed Some((2, 2))", "c"]);
+}
+
+#[test]
 fn a_cursor_behind_what_a_repair_took_out_holds_good() {
     for rotate in [false, true] {
         let place = Place::new();
@@ -242,6 +259,19 @@ fn a_plain_reset_refuses_a_cursor_whose_line_is_gone() {
     let error = journal.reset(soon(), "2", Some(&cursor)).unwrap_err();
     assert!(error.is_conflict(), "{error}");
     assert_eq!(all(&journal), ["efgh", "i"]);
+}
+
+#[test]
+fn a_plain_cursor_holds_good_in_a_file_that_was_stamped_and_then_rotated() {
+    let place = Place::new();
+    let journal = place.journal().format(Format::Plain { header: Some("# v1 ".to_owned()) });
+    let cursor = journal.append(soon(), ["a", "b"]).unwrap().cursor;
+    let mut reader = journal.read_from(Some(&cursor)).unwrap();
+    journal.append_and_stamp(soon(), ["c"], "a longer stamp").unwrap();
+    journal.rotate(soon()).unwrap();
+    journal.append(soon(), ["d"]).unwrap();
+    assert_eq!(rest(&mut reader), ["c", "d"]);
+    assert_eq!(rest(&mut journal.read_from(Some(&cursor)).unwrap()), ["c", "d"]);
 }
 
 #[test]

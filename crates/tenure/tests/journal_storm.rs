@@ -55,7 +55,7 @@ fn journal(directory: &Path) -> Journal {
 }
 
 /// Appends until it is killed, or told to stop: a record is `WRITER NUMBER PLACE/OF`.
-fn write(wanted: &str) -> ! {
+fn write(wanted: &str) {
     let (directory, name) = wanted.rsplit_once(' ').unwrap();
     let directory = Path::new(directory);
     let mut note =
@@ -77,7 +77,6 @@ fn write(wanted: &str) -> ! {
         journal.durability(durability).append(soon(), &records).unwrap();
         writeln!(note, "done {number} {of}").unwrap();
     }
-    std::process::exit(0)
 }
 
 struct Storm<'a> {
@@ -207,7 +206,7 @@ fn directory() -> tempfile::TempDir {
 #[test]
 fn no_acknowledged_record_is_lost_whoever_is_killed() {
     if let Ok(wanted) = std::env::var(WRITER) {
-        write(&wanted);
+        return write(&wanted);
     }
     let directory = directory();
     let path = directory.path();
@@ -247,7 +246,7 @@ fn no_acknowledged_record_is_lost_whoever_is_killed() {
 #[test]
 fn plain_appends_from_two_writers_are_all_there() {
     if let Ok(wanted) = std::env::var(WRITER) {
-        write(&wanted);
+        return write(&wanted);
     }
     let directory = directory();
     let path = directory.path();

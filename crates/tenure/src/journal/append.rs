@@ -16,6 +16,7 @@ use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::recover::{Recovery, sync_directory};
 use super::rewrite::{self, ROUNDS_MAX};
@@ -30,6 +31,10 @@ use crate::wait::{Patience, Wait};
 
 /// How many bytes of payload are written by one call at most, but for one batch that has more.
 const DRAWN_MAX: usize = 8 * 1024 * 1024;
+
+/// How long the lock is waited for to leave a file of which a sync has failed: another process that syncs it meanwhile may be
+/// told that all is well.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a thread wants written.
 #[derive(Debug)]
@@ -244,7 +249,8 @@ fn write<H: Host>(
     }
     if is_synced && reached == Reached::Unknown {
         // If this fails, too, the next append tries again, and fails if it can't.
-        let _left_later = rewrite::locked(journal, &Wait::Never.into(), |_| Ok(()));
+        let wait = Wait::Until(journal.host.now() + LEAVE_WAIT);
+        let _left_later = rewrite::locked(journal, &wait.into(), |_| Ok(()));
     }
     let reached = if wants_sync(own) { reached } else { Reached::Process };
     written.first().map(|done| receipt(*done, reached, recovery)).ok_or_else(failure)

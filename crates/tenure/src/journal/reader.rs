@@ -341,7 +341,22 @@ impl<H: Host> Reader<H> {
         let (journal, target) = (&self.journal, self.journal.target()?);
         let host = &journal.host;
         let found = match open.segment.head {
-            Head::Checked(_) => locate(journal, &target, open.course.next.unwrap_or(1))?,
+            Head::Checked(_) => {
+                let next = open.course.next.unwrap_or(1);
+                match locate(journal, &target, next)? {
+                    // The record is not in any file, but later ones may be.
+                    Some(found) if found.segment.id == open.segment.id => {
+                        let files = files(journal, &target)?;
+                        let at = files.iter().position(|segment| segment.id == open.segment.id);
+                        at.and_then(|at| files.into_iter().nth(at + 1)).map(|segment| {
+                            let last = segment.base().saturating_sub(1);
+                            let missed = Missed { sequences: Some((next, last)) };
+                            beginning(segment, (last >= next).then_some(missed))
+                        })
+                    }
+                    found => found,
+                }
+            }
             Head::Plain(_) => {
                 let files = files(journal, &target)?;
                 let at = files.iter().position(|segment| segment.id == open.segment.id);
@@ -375,9 +390,13 @@ impl<H: Host> Reader<H> {
             }
         }
         if found.missed.is_some() {
-            // Nothing was lost by rule, so it is damage if something stands where the records should.
+            // Nothing was lost by rule, so it is damage if something stands where the records should, and still does: a
+            // repair, or a reset, may have taken it away.
             let left = scan(host, &open.segment, open.course.clone(), u64::MAX)?;
-            if left.flawed.is_some() && found.segment.is_checked() {
+            let is_there = || -> Result<bool> {
+                Ok(files(journal, &target)?.iter().any(|segment| segment.id == open.segment.id))
+            };
+            if left.flawed.is_some() && found.segment.is_checked() && is_there()? {
                 return Err(damaged(&open.segment, &left));
             }
         }
