@@ -199,10 +199,13 @@ pub(super) fn find<H: Host>(journal: &Journal<H>, target: &Path, cursor: &Cursor
             {
                 return Ok(plain_at(files.swap_remove(at), offset, sum, None));
             }
-            let Some(active) = files.pop() else { return Err(Error::missing(target)) };
-            if ends_line(journal, &active, offset, sum)? {
-                return Ok(plain_at(active, offset, sum, None));
+            // It was replaced by one with another header, which may have been rotated away since.
+            for at in (0..files.len()).rev() {
+                if ends_line(journal, &files[at], offset, sum)? {
+                    return Ok(plain_at(files.swap_remove(at), offset, sum, None));
+                }
             }
+            let Some(active) = files.pop() else { return Err(Error::missing(target)) };
             Ok(plain_at(active, 0, 0, Some(Missed { sequences: None })))
         }
         _ => conflict("the cursor is of the other format"),

@@ -108,7 +108,7 @@ impl<'a, H: Host> Writer<'a, H> {
                 |stat: Stat| stat.id == known.segment.id && stat.size >= known.end && stat.links <= 1;
             stat.is_some_and(is_same) && known.segment.path == target
         });
-        let is_new = known.is_none();
+        let is_newcomer = known.is_none();
         let (segment, found) = match known {
             Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
                 let known = Known { segment, end, next, sum };
@@ -158,7 +158,7 @@ impl<'a, H: Host> Writer<'a, H> {
                 shared.suspects.push(segment.id);
             }
         }
-        if is_new && segment.is_checked() && journal.durability == Durability::Power {
+        if is_newcomer && segment.is_checked() && journal.durability == Durability::Power {
             recover::write_again(host, &segment, &found)?;
         }
         if let Head::Checked(Header { base, .. }) = segment.head {
@@ -171,6 +171,9 @@ impl<'a, H: Host> Writer<'a, H> {
         }
         let Course { end, next, sum, .. } = found.course;
         let known = Known { end, next: next.unwrap_or(1), sum, segment };
+        if is_newcomer && journal.durability == Durability::Power {
+            vouch(journal, &known);
+        }
         Writer { journal, target, known }.ready().map(Some)
     }
 
@@ -274,6 +277,29 @@ impl<'a, H: Host> Writer<'a, H> {
     /// Keeps what is known for the next append, before the lock is let go.
     pub(super) fn keep(self) {
         self.journal.shared().known = Some(self.known);
+    }
+}
+
+/// Syncs what others have left, so that the next record can say so. Without it a journal to which each process appends once
+/// would never name anything synced, and a flaw anywhere would pass for a crash's tail, with all that was acknowledged behind
+/// it. Where the others have synced it themselves this costs little.
+fn vouch<H: Host>(journal: &Journal<H>, known: &Known<H>) {
+    let Known { segment, next, .. } = known;
+    if !segment.is_checked() || synced(journal, segment) >= next - 1 {
+        return;
+    }
+    let is_settled = journal.shared().settled == Some(segment.id);
+    if !is_settled && recover::sync_directory(&journal.host, &segment.path).is_err() {
+        return;
+    }
+    let done = journal.host.sync_data(&segment.file);
+    let mut shared = journal.shared();
+    match done {
+        Ok(()) => {
+            shared.settled = Some(segment.id);
+            shared.note_synced(segment.id, next - 1);
+        }
+        Err(_a_later_one_says_nothing_true) => shared.suspects.push(segment.id),
     }
 }
 
