@@ -12,14 +12,11 @@
 mod common;
 mod support;
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::Command;
 
 use common::{Ended, TENURE, directory, names, run, tenure};
-use rustix::process::Signal;
-use support::{PATIENCE, Running, eventually, tenure_command};
+use support::{Running, tenure_command};
 
 /// A script in which `$T` is the command.
 fn sh(directory: &Path, script: &str) -> Ended {
