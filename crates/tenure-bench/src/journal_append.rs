@@ -1,7 +1,7 @@
 //! What an append costs: alone, from threads of one process, and from several processes.
 //!
-//! The base is the least that is durable and excludes others: flock, one write to a file opened for appending, unlock,
-//! fdatasync. Records have 100 bytes. A sample is so many appends of all workers together; its time is that of one append.
+//! The base is the least that is durable and excludes others: one write and fdatasync under flock. The same with the sync
+//! after the lock shows what the kernel does when syncs may join. Records have 100 bytes. A sample is so many appends of all workers together; its time is that of one append.
 
 use std::fs::File;
 use std::io::Write;
@@ -25,8 +25,9 @@ const CONCURRENT_LOG_HANDLER: &str = include_str!("concurrent_log.py");
 /// A way to append: what a worker does `count` times, with what it opened itself.
 type Work = fn(&Path, usize) -> Result<()>;
 
-const DURABLE: [(&str, &str, Work); 3] = [
-    ("bare flock+write+fdatasync", "bare", bare),
+const DURABLE: [(&str, &str, Work); 4] = [
+    ("bare write+fdatasync under flock", "bare", bare),
+    ("bare write under flock, fdatasync", "bare-after", bare_after),
     ("tenure Journal::append", "tenure", tenure_durable),
     ("SQLite, WAL, synchronous=FULL", "sqlite", sqlite),
 ];
@@ -157,14 +158,27 @@ fn fresh(directory: &Path) -> Result<PathBuf> {
 }
 
 fn bare(path: &Path, count: usize) -> Result<()> {
+    bare_append(path, count, true)
+}
+
+fn bare_after(path: &Path, count: usize) -> Result<()> {
+    bare_append(path, count, false)
+}
+
+fn bare_append(path: &Path, count: usize, is_sync_locked: bool) -> Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
     let lock = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
     let line = [&RECORD[..], b"\n"].concat();
     for _ in 0..count {
         flock(&lock, FlockOperation::LockExclusive)?;
         file.write_all(&line)?;
+        if is_sync_locked {
+            fdatasync(&file)?;
+        }
         flock(&lock, FlockOperation::Unlock)?;
-        fdatasync(&file)?;
+        if !is_sync_locked {
+            fdatasync(&file)?;
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod edit_large;
 mod flock_start;
 mod journal_append;
+mod journal_follow;
 mod journal_read;
 mod lock_handoff;
 mod lock_uncontended;
@@ -32,7 +33,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 19] = [
+const BENCHMARKS: [Benchmark; 20] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -92,6 +93,11 @@ const BENCHMARKS: [Benchmark; 19] = [
         name: "append-quick",
         about: "appends that survive their process",
         run: journal_append::quick,
+    },
+    Benchmark {
+        name: "journal-follow",
+        about: "from an append to the reader that waits for it",
+        run: journal_follow::run,
     },
     Benchmark { name: "journal-read", about: "read and verify a journal of 256 MB", run: journal_read::run },
     Benchmark {

@@ -253,7 +253,7 @@ fn a_log_goes_on_from_a_cursor_and_ends_with_the_last() {
     let other = "00000000000000ff.1.00000000";
     let ended = tenure(path, ["log", "--since", other, "j"]);
     let told = format!(
-        "tenure: j: is another journal than the one that the cursor is of; read from the beginning ({other})\n"
+        "tenure: j: is another journal than the one that was read before; read it from the beginning ({other})\n"
     );
     assert_eq!((ended.code(), ended.stderr), (Some(76), told));
     let ended = tenure(path, ["log", "--since", "17", "j"]);

@@ -16,11 +16,10 @@ use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
-use super::record::Header;
 use super::recover::{Recovery, sync_directory};
 use super::rewrite::{self, ROUNDS_MAX};
-use super::segment::Head;
 use super::writer::{self, Batch, Known, Writer, Written};
 use super::{Format, Journal, Receipt, disturbed};
 use crate::document::{Durability, Reached};
@@ -32,6 +31,9 @@ use crate::wait::{Patience, Wait};
 
 /// How many bytes of payload are written by one call at most, but for one batch that has more.
 const DRAWN_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a leader waits for those who were told a moment ago: less than a sync takes, which each of them saves.
+const GATHERING: Duration = Duration::from_micros(100);
 
 /// What a thread wants written.
 #[derive(Debug)]
@@ -111,8 +113,18 @@ impl<'a, H: Host> Seat<'a, H> {
         let site = target::site(host, target)?;
         let (thread, process) = (host.thread(), host.process_mark());
         let joined = host.local(|local| local.journals.join(&site, thread, wanted));
-        let leads = joined.map_err(|_| Error::already_held(lock.path()))?;
+        let (leads, gathered) = joined.map_err(|_| Error::already_held(lock.path()))?;
+        gathered.into_iter().for_each(Waker::wake);
         Ok((Seat { host, site, path, thread, process, left: false }, leads))
+    }
+
+    /// Gives those who were told a moment ago the time to come again.
+    fn gather(&self) {
+        let mut waiter = self.host.waiter();
+        let waker = self.host.waker(&waiter);
+        if !self.host.local(|local| local.journals.gather(&self.site, &waker)) {
+            self.host.wait(&mut waiter, Some(self.host.now() + GATHERING));
+        }
     }
 
     /// Those who wait by now, with what they want.
@@ -188,13 +200,15 @@ fn lead<H: Host>(
     patience: &Patience,
     own: &Wanted,
 ) -> Result<Option<Receipt>> {
+    if own.durability == Durability::Power {
+        seat.gather();
+    }
     for _ in 0..ROUNDS_MAX {
         let held = journal.lock(target)?.acquire(patience.clone())?;
         if journal.target()? != target {
             return Ok(None);
         }
-        let writer = Writer::open(journal, target)?;
-        if held.is_current()? {
+        if let Some(writer) = Writer::open(journal, target, &held)? {
             return write(writer, held, seat, own).map(Some);
         }
     }
@@ -205,8 +219,8 @@ fn lead<H: Host>(
 struct Unsynced<H: Host> {
     file: Arc<H::File>,
     id: FileId,
-    /// The journal's number and the last sequence that was written.
-    through: Option<(u64, u64)>,
+    /// The last sequence that was written; 0 in the plain format.
+    through: u64,
 }
 
 /// Steps 3 to 5.
@@ -220,12 +234,9 @@ fn write<H: Host>(
     let drawn = seat.draw(own);
     let all = || std::iter::once(own).chain(drawn.iter().map(|(_, parcel)| wanted(parcel)));
     let (written, failed) = writer.write(all().map(|wanted| &wanted.batch));
-    let recovery = writer.recovery.take();
+    let recovery = written.first().and_then(|_| journal.shared().recovered.take());
     let Known { segment, next, .. } = &writer.known;
-    let through = match segment.head {
-        Head::Checked(Header { journal, .. }) => Some((journal, next - 1)),
-        Head::Plain(_) => None,
-    };
+    let through = if segment.is_checked() { next - 1 } else { 0 };
     let unsynced = Unsynced { file: segment.file.clone(), id: segment.id, through };
     writer.keep();
     drop(held);
@@ -267,13 +278,11 @@ fn sync<H: Host>(journal: &Journal<H>, target: &Path, unsynced: &Unsynced<H>) ->
     match synced {
         Ok(()) => {
             shared.settled = Some(unsynced.id);
-            if let Some((number, sequence)) = unsynced.through {
-                shared.note_synced(number, sequence);
-            }
+            shared.note_synced(unsynced.id, unsynced.through);
             Reached::Power
         }
         Err(_) => {
-            shared.suspect = Some(unsynced.id);
+            shared.suspects.push(unsynced.id);
             Reached::Unknown
         }
     }

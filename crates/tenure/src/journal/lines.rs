@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::host::{Host, Result};
 
-/// How much is read at a time.
-const CHUNK: usize = 256 * 1024;
+/// How much is read at a time: little at first, since most looks at a journal are at its last lines.
+const CHUNK: std::ops::RangeInclusive<usize> = 8 * 1024..=256 * 1024;
 
 /// What stands at one place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,16 @@ impl<H: Host> Lines<H> {
     /// Reads again from `at` on, also what was read before.
     pub(super) fn rewind(&mut self, at: u64) {
         (self.at, self.filled) = (at, 0..0);
+    }
+
+    /// Goes back to `at`, where a line begins that was given out, without reading it again if it is still at hand.
+    pub(super) fn back(&mut self, at: u64) {
+        let by = usize::try_from(self.at - at).unwrap_or(usize::MAX);
+        if by <= self.filled.start {
+            (self.at, self.filled.start) = (at, self.filled.start - by);
+        } else {
+            self.rewind(at);
+        }
     }
 
     /// Where the next line begins.
@@ -96,8 +106,11 @@ impl<H: Host> Lines<H> {
     fn fill(&mut self) -> Result<bool> {
         let kept = self.filled.len();
         self.buffer.copy_within(self.filled.clone(), 0);
-        let room = (kept * 2).max(CHUNK);
-        if self.buffer.len() < room {
+        let room = (self.buffer.len() * 4).clamp(*CHUNK.start(), *CHUNK.end()).max(kept * 2);
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel, and only as far as something is read.
+            self.buffer = vec![0; room];
+        } else if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
         self.filled = 0..kept;

@@ -16,7 +16,7 @@ use super::lines::{Line, Lines};
 use super::record::unescape;
 use super::recover::damaged;
 use super::scan::{Course, scan};
-use super::seek::{Found, beginning, files, find, locate, oldest};
+use super::seek::{ANOTHER, Found, LOST, beginning, files, find, locate, oldest};
 use super::segment::{Head, LINE_MAX, Segment};
 use super::writer::cursor;
 use super::{Format, Journal};
@@ -73,7 +73,8 @@ pub struct Reader<H: Host = Native> {
     from: Option<Cursor>,
     open: Option<OpenSegment<H>>,
     ready: VecDeque<Record>,
-    missed: Option<Missed>,
+    /// With the place behind them.
+    missed: Option<(Missed, Cursor)>,
     at: Cursor,
     /// Records up to this sequence were asked not to be given: a cursor may stand in the middle of a batch.
     beyond: u64,
@@ -99,35 +100,64 @@ impl<H: Host> OpenSegment<H> {
     }
 
     /// Reads the next whole batch into `ready`; `false` if there is none now.
-    fn read(&mut self, host: &H, ready: &mut VecDeque<Record>, missed: &mut Option<Missed>) -> Result<bool> {
+    fn read(
+        &mut self,
+        host: &H,
+        ready: &mut VecDeque<Record>,
+        missed: &mut Option<(Missed, Cursor)>,
+    ) -> Result<bool> {
+        let read = self.read_batch(ready, missed);
+        let is_flawed = self.lines.at() > self.course.end;
+        if !matches!(read, Ok(true)) {
+            // What is not whole is read again when there is more.
+            ready.clear();
+            self.course.resume();
+            self.lines.rewind(self.course.end);
+        }
+        match read {
+            Ok(false) if is_flawed && self.segment.is_checked() => self.refuse_damage(host).map(|()| false),
+            read => read,
+        }
+    }
+
+    /// Two looks: what one sees may be older at its beginning than at its end.
+    fn refuse_damage(&self, host: &H) -> Result<()> {
+        for look in 0..2 {
+            let found = scan(host, &self.segment, self.course.clone(), 0)?;
+            if !found.is_damage() {
+                break;
+            }
+            if look == 1 {
+                return Err(damaged(&self.segment, &found));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_batch(
+        &mut self,
+        ready: &mut VecDeque<Record>,
+        missed: &mut Option<(Missed, Cursor)>,
+    ) -> Result<bool> {
         let OpenSegment { segment, lines, course, .. } = self;
         let fail = |errno| Error::host("read the journal", &segment.path, errno);
-        let mut is_flawed = false;
         while let Some(line) = lines.next().map_err(fail)? {
-            let Line::Whole { at, text } = line else {
-                is_flawed = true;
-                break;
-            };
-            let Ok(entry) = segment.parse(text, course.next) else {
-                is_flawed = true;
-                break;
-            };
+            let Line::Whole { at, text } = line else { break };
+            let Ok(entry) = segment.parse(text, course.next) else { break };
             if let Some(next) = course.next
                 && entry.sequence > next
                 && entry.part.begins()
                 && !course.is_in_batch()
             {
-                *missed = Some(Missed { sequences: Some((next, entry.sequence - 1)) });
-                course.next = Some(entry.sequence);
+                let gone = Missed { sequences: Some((next, entry.sequence - 1)) };
+                (course.next, course.sum) = (Some(entry.sequence), 0);
+                *missed = Some((gone, cursor(segment, course.end, entry.sequence, 0)));
                 lines.rewind(course.end);
                 return Ok(true);
             }
             let payload = if segment.is_checked() { unescape(entry.text) } else { Some(entry.text.into()) };
             let after = at + text.len() as u64 + 1;
-            let (Some(payload), Ok(())) = (payload, course.take(&entry, after)) else {
-                is_flawed = true;
-                break;
-            };
+            let (Some(payload), Ok(())) = (payload, course.take(&entry, after)) else { break };
             ready.push_back(Record {
                 sequence: segment.is_checked().then_some(entry.sequence),
                 payload: payload.into_owned(),
@@ -136,21 +166,6 @@ impl<H: Host> OpenSegment<H> {
             });
             if !course.is_in_batch() {
                 return Ok(true);
-            }
-        }
-        // What is not whole is read again when there is more.
-        ready.clear();
-        course.resume();
-        lines.rewind(course.end);
-        if is_flawed && segment.is_checked() {
-            for look in 0..2 {
-                let found = scan(host, segment, course.clone(), 0)?;
-                if !found.is_damage() {
-                    break;
-                }
-                if look == 1 {
-                    return Err(damaged(segment, &found));
-                }
             }
         }
         Ok(false)
@@ -195,7 +210,8 @@ impl<H: Host> Reader<H> {
     #[expect(clippy::should_implement_trait, reason = "`None` is not the end: there may be more later")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         loop {
-            if let Some(missed) = self.missed.take() {
+            if let Some((missed, behind)) = self.missed.take() {
+                self.at = behind;
                 return Ok(Some(Entry::Missed(missed)));
             }
             if let Some(record) = self.ready.pop_front() {
@@ -209,8 +225,17 @@ impl<H: Host> Reader<H> {
                 return Ok(None);
             }
             let Some(open) = &mut self.open else { return Ok(None) };
-            if open.read(&self.journal.host, &mut self.ready, &mut self.missed)? {
-                continue;
+            match open.read(&self.journal.host, &mut self.ready, &mut self.missed) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) if error.is_corrupt() => {
+                    // A repair may have put another file in its place.
+                    if self.move_on()? {
+                        continue;
+                    }
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
             if !open.is_final {
                 if !is_replaced(&self.journal, open)? {
@@ -296,10 +321,16 @@ impl<H: Host> Reader<H> {
     }
 
     fn enter(&mut self, found: Found<H>) {
-        self.missed = found.missed;
+        let missed = found.missed;
         let open = OpenSegment::at(&self.journal.host, found);
-        if open.course.next.is_none_or(|next| next > self.beyond) {
-            self.at = open.cursor();
+        let there = open.cursor();
+        self.missed = missed.map(|missed| (missed, there));
+        // In a file's first place the cursor that is there knows more: the sum of the record before.
+        let is_same = there.sequence().is_some() && there.sequence() == self.at.sequence();
+        let is_named = !matches!(self.at.0, Place::Checked { journal: 0, .. });
+        let is_further = there.sequence().is_none_or(|sequence| sequence >= self.beyond);
+        if self.missed.is_none() && is_further && !(is_same && is_named) {
+            self.at = there;
         }
         self.open = Some(open);
     }
@@ -333,6 +364,15 @@ impl<H: Host> Reader<H> {
         let Some(found) = found else { return Ok(false) };
         if found.segment.id == open.segment.id {
             return Ok(false);
+        }
+        if let (Head::Checked(before), Head::Checked(header)) = (&open.segment.head, &found.segment.head) {
+            let wanted = open.course.next.unwrap_or(1);
+            if header.journal != before.journal {
+                return Err(Error::conflict(&target, ANOTHER));
+            }
+            if found.missed.is_none() && found.next != wanted {
+                return Err(Error::conflict(&target, LOST));
+            }
         }
         if found.missed.is_some() {
             // Nothing was lost by rule, so it is damage if something stands where the records should.

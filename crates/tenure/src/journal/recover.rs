@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Open, directory_of};
 use crate::scratch;
 
+/// In the name of a file that a repair has replaced.
+pub(super) const DAMAGED: &str = "damaged";
+
 /// A tail that was moved away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,22 +54,46 @@ pub(super) fn damaged_at(path: &Path, at: u64, next: Option<u64>, flaw: Flaw) ->
     Error::corrupt(path, format!("is damaged: at byte {at} stands {flaw}{instead}. {advice}"))
 }
 
-/// Moves what stands behind the last whole batch to a file of its own.
-pub(super) fn quarantine<H: Host>(host: &H, segment: &Segment<H>, scan: &Scan) -> Result<Recovery> {
-    let (offset, end) = (scan.course.end, scan.size);
+/// Moves what stands behind the last whole batch to a file of its own, and says whether the cut is synced: it has been made
+/// even if that failed, and then the file is not to be relied on.
+pub(super) fn quarantine<H: Host>(
+    host: &H,
+    segment: &Segment<H>,
+    scan: &Scan,
+) -> Result<(Recovery, crate::host::Result<()>)> {
+    let flaw = scan.flawed.map_or(Flaw::Torn, |flawed| flawed.flaw);
+    let recovery = set_aside(host, segment, scan.course.end..scan.size, flaw)?;
+    if let Err(errno) = host.truncate(&segment.file, recovery.offset) {
+        // The tail is where it was; a second copy would only be in the way.
+        let _one_too_many = host.unlink(&recovery.quarantine);
+        return Err(Error::host("cut off the torn end of the journal", &segment.path, errno));
+    }
+    Ok((recovery, host.sync_data(&segment.file)))
+}
+
+/// Copies a stretch to a new file beside the journal, and syncs that and its name.
+pub(super) fn set_aside<H: Host>(
+    host: &H,
+    segment: &Segment<H>,
+    range: std::ops::Range<u64>,
+    flaw: Flaw,
+) -> Result<Recovery> {
     let path = beside(host, &segment.path, "torn");
     let fail = |errno| Error::host("move the torn end of the journal away", &path, errno);
     let stat = host.stat_file(&segment.file).map_err(fail)?;
     let copy = host.open(&path, Open::New { mode: 0o600 }).map_err(fail)?;
-    copy_range(host, &segment.file, offset..end, &copy).map_err(fail)?;
-    host.set_mode(&copy, stat.mode & 0o666).map_err(fail)?;
-    host.fsync(&copy).map_err(fail)?;
-    sync_directory(host, &segment.path)?;
-    let fail = |errno| Error::host("cut off the torn end of the journal", &segment.path, errno);
-    host.truncate(&segment.file, offset).map_err(fail)?;
-    host.sync_data(&segment.file).map_err(fail)?;
-    let cause = scan.flawed.map_or(Flaw::Torn, |flawed| flawed.flaw).to_string();
-    Ok(Recovery { offset, bytes: end - offset, quarantine: path, cause })
+    let copied = || {
+        copy_range(host, &segment.file, range.clone(), &copy).map_err(fail)?;
+        host.set_mode(&copy, stat.mode & 0o666).map_err(fail)?;
+        host.fsync(&copy).map_err(fail)?;
+        sync_directory(host, &segment.path)
+    };
+    if let Err(error) = copied() {
+        let _nothing_was_moved = host.unlink(&path);
+        return Err(error);
+    }
+    let (offset, bytes) = (range.start, range.end - range.start);
+    Ok(Recovery { offset, bytes, quarantine: path, cause: flaw.to_string() })
 }
 
 /// The most that [`write_again`] writes, in bytes.
@@ -107,6 +134,16 @@ pub(super) fn beside<H: Host>(host: &H, path: &Path, what: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{what}-{:016x}", host.random()));
     path.with_file_name(name)
+}
+
+/// The files beside the journal whose names [`beside`] gave.
+pub(super) fn copies<H: Host>(host: &H, path: &Path, what: &str) -> Result<Vec<PathBuf>> {
+    let mut prefix = path.file_name().unwrap_or_default().to_owned();
+    prefix.push(format!(".{what}-"));
+    let names = host.list(&directory_of(path), &prefix);
+    let names = names.map_err(|errno| Error::host("list the directory of the journal", path, errno))?;
+    let is_ours = |name: &std::ffi::OsString| name.len() == prefix.len() + 16;
+    Ok(names.iter().filter(|name| is_ours(name)).map(|name| path.with_file_name(name)).collect())
 }
 
 pub(super) fn copy_range<H: Host>(

@@ -13,15 +13,15 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, Place};
 use super::record::Header;
-use super::recover::{copy_range, sync_directory};
-use super::scan::scan_all;
+use super::recover::{self, copy_range, sync_directory};
+use super::scan::{Course, scan, scan_all};
 use super::seek::{self, Found};
 use super::segment::{Head, Segment, numbered, rotated};
 use super::writer::{Batch, Known, Writer};
 use super::{Format, Journal, Receipt, disturbed};
 use crate::document::Reached;
 use crate::error::{Error, Result};
-use crate::host::{Errno, Host, Open};
+use crate::host::{Host, Open};
 use crate::scratch;
 use crate::wait::Patience;
 
@@ -31,23 +31,51 @@ pub(super) const ROUNDS_MAX: usize = 16;
 /// A part of a file that goes into the new one.
 pub(super) type Kept<H> = (Arc<<H as Host>::File>, Range<u64>);
 
-/// Puts a new file in place: a first line, parts of old files, and text. What stands there is the model for its owner and
-/// mode.
+/// A file that was put in place.
+pub(super) struct Placed<H: Host> {
+    segment: Segment<H>,
+    end: u64,
+    /// Whether its name survives a power loss.
+    is_settled: bool,
+}
+
+impl<H: Host> Placed<H> {
+    /// What its content survives.
+    fn reached(&self) -> Reached {
+        if self.is_settled { Reached::Power } else { Reached::Unknown }
+    }
+
+    /// The file as the next append finds it, whose records up to `next` all stand in it.
+    fn known(self, journal: &Journal<H>, next: u64, sum: u32) -> Known<H> {
+        let Placed { segment, end, is_settled } = self;
+        let mut shared = journal.shared();
+        shared.settled = is_settled.then_some(segment.id);
+        shared.synced = is_settled.then_some((segment.id, next - 1));
+        Known { segment, end, next, sum }
+    }
+}
+
+/// Puts a new file in place: a head, parts of old files, and text. What stands there is the model for its owner and mode.
+/// Nothing can fail any more once it has its name: whether that name is synced is told apart.
 pub(super) fn put<H: Host>(
     journal: &Journal<H>,
     target: &Path,
     old: Option<&Segment<H>>,
-    first_line: &[u8],
+    head: Head,
     kept: &[Kept<H>],
     text: &[u8],
-) -> Result<()> {
+) -> Result<Placed<H>> {
     let host = &journal.host;
+    let first_line = match &head {
+        Head::Checked(header) => header.line(),
+        Head::Plain(stamp) => plain_line(&journal.format, stamp.as_deref()),
+    };
     let fail = |errno| Error::host("write a new file for the journal", target, errno);
     let mode = if old.is_none() && journal.mode.is_none() { 0o666 } else { 0o600 };
     let temporary = scratch::name(host, target);
     let file = host.open(&temporary, Open::New { mode }).map_err(fail)?;
     let put = || {
-        scratch::write_all(host, &file, first_line).map_err(fail)?;
+        scratch::write_all(host, &file, &first_line).map_err(fail)?;
         for (from, range) in kept {
             copy_range(host, from, range.clone(), &file).map_err(fail)?;
         }
@@ -61,11 +89,11 @@ pub(super) fn put<H: Host>(
             (None, None) => {}
         }
         host.fsync(&file).map_err(fail)?;
-        let id = host.id(&file).map_err(fail)?;
+        let stat = host.stat_file(&file).map_err(fail)?;
         match host.rename(&temporary, target) {
             // It may have been done, and only the reply of an NFS server been lost.
-            Err(_) if host.stat(target).is_ok_and(|stat| stat.id == id) => Ok(()),
-            renamed => renamed.map_err(fail),
+            Err(_) if host.stat(target).is_ok_and(|there| there.id == stat.id) => Ok(stat),
+            renamed => renamed.map(|()| stat).map_err(fail),
         }
     };
     let done = put();
@@ -73,27 +101,11 @@ pub(super) fn put<H: Host>(
         // If this fails, the next comer sweeps.
         let _swept_later = host.unlink(&temporary);
     }
-    done?;
-    sync_directory(host, target)
-}
-
-/// Opens the file that was just put in place.
-fn opened<H: Host>(journal: &Journal<H>, target: &Path) -> Result<Segment<H>> {
-    let segment = Segment::open(&journal.host, target, &journal.format, Open::ReadWrite)?;
-    let segment = segment.ok_or_else(|| Error::host("open the journal", target, Errno::NOENT))?;
-    journal.shared().settled = Some(segment.id);
-    Ok(segment)
-}
-
-/// The file after [`put`], whose records up to `next` are all synced.
-fn known<H: Host>(journal: &Journal<H>, target: &Path, next: u64, sum: u32) -> Result<Known<H>> {
-    let segment = opened(journal, target)?;
-    let stat = journal.host.stat_file(&segment.file);
-    let end = stat.map_err(|errno| Error::host("look at the journal", target, errno))?.size;
-    if let Head::Checked(Header { journal: number, .. }) = segment.head {
-        journal.shared().note_synced(number, next - 1);
-    }
-    Ok(Known { segment, end, next, sum })
+    let stat = done?;
+    let is_settled = sync_directory(host, target).is_ok();
+    let (path, body) = (target.to_owned(), first_line.len() as u64);
+    let segment = Segment::of(path, Arc::new(file), stat.id, head, body);
+    Ok(Placed { segment, end: stat.size, is_settled })
 }
 
 /// The first line of a plain journal.
@@ -110,104 +122,121 @@ pub(super) fn begin<H: Host>(journal: &Journal<H>, target: &Path) -> Result<Know
     let last = rotated(host, target, None)?.pop();
     let last =
         last.map(|(_, path)| Segment::open(host, &path, &journal.format, Open::Read)).transpose()?.flatten();
-    let (first_line, next, sum) = match (&journal.format, &last) {
+    let (head, next, sum) = match (&journal.format, &last) {
         (Format::Checked, Some(last)) => {
             let found = scan_all(host, last)?;
-            let next = found.course.next.unwrap_or(1).max(found.synced + 1);
+            let next = found.course.next.unwrap_or(1).max(found.synced.saturating_add(1));
             let Head::Checked(header) = last.head else { return Err(disturbed(target)) };
-            (Header { base: next, ..header }.line(), next, found.course.sum)
+            (Head::Checked(Header { base: next, ..header }), next, found.course.sum)
         }
-        (Format::Checked, None) => (Header { journal: host.random(), first: 1, base: 1 }.line(), 1, 0),
-        (format @ Format::Plain { .. }, _) => (plain_line(format, Some(b"")), 1, 0),
+        (Format::Checked, None) => {
+            (Head::Checked(Header { journal: host.random(), first: 1, base: 1 }), 1, 0)
+        }
+        (Format::Plain { header }, _) => (Head::Plain(header.as_ref().map(|_| Vec::new())), 1, 0),
     };
     // An empty file is a journal that somebody wanted to begin: it gives its owner and mode.
     let empty = Format::Plain { header: None };
     let old = Segment::open(host, target, &empty, Open::Read)?;
-    put(journal, target, old.as_ref(), &first_line, &[], &[])?;
-    known(journal, target, next, sum)
+    Ok(put(journal, target, old.as_ref(), head, &[], &[])?.known(journal, next, sum))
 }
 
-/// Removes segments from before the last reset, which a crash left.
-pub(super) fn remove_obsolete<H: Host>(host: &H, active: &Segment<H>) -> Result<()> {
-    let Head::Checked(Header { first, .. }) = active.head else { return Ok(()) };
-    for (_, path) in rotated(host, &active.path, Some(active.id))? {
-        let segment = Segment::open(host, &path, &Format::Checked, Open::Read)?;
+/// Removes segments from before the last reset, which a crash left. They count no more, so that a failure harms nobody.
+pub(super) fn remove_obsolete<H: Host>(host: &H, active: &Segment<H>) {
+    let Head::Checked(Header { first, .. }) = active.head else { return };
+    for (_, path) in rotated(host, &active.path, Some(active.id)).unwrap_or_default() {
+        let segment = Segment::open(host, &path, &Format::Checked, Open::Read).ok().flatten();
         if segment.is_none_or(|segment| segment.base() >= first) {
             break;
         }
-        host.unlink(&path).map_err(|errno| Error::host("remove a file from before a reset", &path, errno))?;
+        let _removed_later = host.unlink(&path);
     }
-    Ok(())
 }
 
 /// Begins a new file under the lock; the old one has records.
-pub(super) fn rotate_now<H: Host>(writer: &mut Writer<'_, H>) -> Result<()> {
+pub(super) fn rotate_now<H: Host>(writer: &mut Writer<'_, H>) -> Result<Reached> {
     let (journal, host, target) = (writer.journal, &writer.journal.host, writer.target);
     let Known { segment, next, sum, .. } = &writer.known;
     let (next, sum) = (*next, *sum);
     if let Err(errno) = host.sync_data(&segment.file) {
-        journal.shared().suspect = Some(segment.id);
+        journal.shared().suspects.push(segment.id);
         return Err(Error::host("sync the journal before its rotation", target, errno));
     }
-    number(writer)?;
-    let first_line = match &segment.head {
-        Head::Checked(header) => Header { base: next, ..*header }.line(),
-        Head::Plain(stamp) => plain_line(&journal.format, stamp.as_deref()),
+    let head = match &segment.head {
+        Head::Checked(header) => Head::Checked(Header { base: next, ..*header }),
+        plain @ Head::Plain(_) => plain.clone(),
     };
-    put(journal, target, Some(segment), &first_line, &[], &[])?;
-    writer.known = known(journal, target, next, sum)?;
-    retain(writer)
+    let placed = put_behind(writer, head, &[])?;
+    let reached = placed.reached();
+    writer.known = placed.known(journal, next, sum);
+    retain(writer);
+    Ok(reached)
 }
 
-/// Gives the present file its number, as a further name.
-fn number<H: Host>(writer: &Writer<'_, H>) -> Result<()> {
-    let (host, target) = (&writer.journal.host, writer.target);
+/// Puts a new file in the place of the present one, which keeps its content under a number.
+fn put_behind<H: Host>(writer: &Writer<'_, H>, head: Head, kept: &[Kept<H>]) -> Result<Placed<H>> {
+    let (journal, target, segment) = (writer.journal, writer.target, &writer.known.segment);
+    let host = &journal.host;
     let last = rotated(host, target, None)?.pop().map_or(0, |(number, _)| number);
-    let path = numbered(target, last + 1);
+    let path = numbered(target, last.saturating_add(1));
     match host.link(target, &path) {
         // The reply of an NFS server may have been lost.
-        Err(_) if host.stat(&path).is_ok_and(|stat| stat.id == writer.known.segment.id) => {}
+        Err(_) if host.stat(&path).is_ok_and(|stat| stat.id == segment.id) => {}
         linked => linked.map_err(|errno| Error::host("give the journal's file its number", &path, errno))?,
     }
-    sync_directory(host, target)
+    let placed =
+        sync_directory(host, target).and_then(|()| put(journal, target, Some(segment), head, kept, &[]));
+    if placed.is_err() {
+        // If this fails, the next comer does it.
+        let _taken_back_later = host.unlink(&path);
+    }
+    placed
 }
 
-/// Removes the oldest segments beyond the number to keep.
-fn retain<H: Host>(writer: &Writer<'_, H>) -> Result<()> {
-    let Some(keep) = writer.journal.keep_segments else { return Ok(()) };
+/// Removes the oldest segments beyond the number to keep. What can't be removed now is one too many until the next rotation.
+fn retain<H: Host>(writer: &Writer<'_, H>) {
+    let Some(keep) = writer.journal.keep_segments else { return };
     let (host, active) = (&writer.journal.host, writer.known.segment.id);
-    let segments = rotated(host, writer.target, Some(active))?;
+    let segments = rotated(host, writer.target, Some(active)).unwrap_or_default();
     for (_, path) in segments.iter().take(segments.len().saturating_sub(keep)) {
-        host.unlink(path).map_err(|errno| Error::host("remove an old file of the journal", path, errno))?;
+        let _removed_later = host.unlink(path);
     }
-    Ok(())
 }
 
 /// Leaves a file of which a sync has failed: a later one could report success for data that was dropped. Whatever is not
-/// known to be synced is copied into the new file, and the old one counts no further than where that begins.
+/// known to be synced is copied into the new file, as far as it can still be read, and the old one counts no further than
+/// where that begins.
 pub(super) fn leave<H: Host>(writer: &mut Writer<'_, H>) -> Result<()> {
     let (journal, target) = (writer.journal, writer.target);
     let Known { segment, end, next, sum } = &writer.known;
-    let (end, next, sum) = (*end, *next, *sum);
-    match &segment.head {
-        Head::Plain(stamp) => {
+    let (mut end, mut next, mut sum) = (*end, *next, *sum);
+    let left = segment.id;
+    let placed = match &segment.head {
+        plain @ Head::Plain(_) => {
             // Nothing says how far it was synced.
-            let line = plain_line(&journal.format, stamp.as_deref());
             let kept = (segment.file.clone(), segment.body..end);
-            put(journal, target, Some(segment), &line, &[kept], &[])?;
+            put(journal, target, Some(segment), plain.clone(), &[kept], &[])?
         }
         Head::Checked(header) => {
-            let base = writer.synced() + 1;
-            let from = seek::seek(&journal.host, segment, base)?.offset;
-            if base > header.base {
-                number(writer)?;
+            let host = &journal.host;
+            let from = seek::seek(host, segment, writer.synced() + 1)?;
+            let base = from.next;
+            let found = scan(host, segment, Course::from(from.offset, Some(from.next), from.sum), 0)?;
+            if let Some(flawed) = found.flawed {
+                // The system may have dropped what it could not write.
+                let lost = recover::set_aside(host, segment, found.course.end..found.size, flawed.flaw)?;
+                journal.shared().recovered = Some(lost);
+                (end, next, sum) = (found.course.end, found.course.next.unwrap_or(base), found.course.sum);
             }
-            let kept = (segment.file.clone(), from..end);
-            put(journal, target, Some(segment), &Header { base, ..*header }.line(), &[kept], &[])?;
+            let kept = [(segment.file.clone(), from.offset..end)];
+            let head = Head::Checked(Header { base, ..*header });
+            match base > header.base {
+                true => put_behind(writer, head, &kept)?,
+                false => put(journal, target, Some(segment), head, &kept, &[])?,
+            }
         }
-    }
-    writer.known = known(journal, target, next, sum)?;
-    journal.shared().suspect = None;
+    };
+    writer.known = placed.known(journal, next, sum);
+    journal.shared().suspects.retain(|id| *id != left);
     Ok(())
 }
 
@@ -223,10 +252,7 @@ pub(super) fn locked<H: Host, T>(
         if journal.target()? != target {
             continue;
         }
-        let mut writer = Writer::open(journal, &target)?;
-        if !held.is_current()? {
-            continue;
-        }
+        let Some(mut writer) = Writer::open(journal, &target, &held)? else { continue };
         let done = step(&mut writer)?;
         writer.keep();
         drop(held);
@@ -235,17 +261,15 @@ pub(super) fn locked<H: Host, T>(
     Err(disturbed(&journal.path))
 }
 
-fn receipt<H: Host>(writer: &mut Writer<'_, H>, sequences: Option<(u64, u64)>) -> Receipt {
-    let (cursor, recovery) = (writer.cursor(), writer.recovery.take());
-    Receipt { sequences, cursor, durability: Reached::Power, recovery }
+fn receipt<H: Host>(writer: &Writer<'_, H>, sequences: Option<(u64, u64)>, durability: Reached) -> Receipt {
+    let recovery = writer.journal.shared().recovered.take();
+    Receipt { sequences, cursor: writer.cursor(), durability, recovery }
 }
 
 pub(super) fn rotate<H: Host>(journal: &Journal<H>, patience: &Patience) -> Result<Receipt> {
     locked(journal, patience, |writer| {
-        if !writer.is_empty() {
-            rotate_now(writer)?;
-        }
-        Ok(receipt(writer, None))
+        let reached = if writer.is_empty() { Reached::Power } else { rotate_now(writer)? };
+        Ok(receipt(writer, None, reached))
     })
 }
 
@@ -265,24 +289,65 @@ pub(super) fn reset<H: Host>(
 fn kept<H: Host>(writer: &Writer<'_, H>, through: Option<&Cursor>) -> Result<(Vec<Kept<H>>, u64)> {
     let Known { segment, end, next, .. } = &writer.known;
     let Some(through) = through else { return Ok((Vec::new(), *next)) };
-    let Found { segment: from, offset, next: base, .. } = seek::find(writer.journal, writer.target, through)?;
+    let host = &writer.journal.host;
+    let found = seek::find(writer.journal, writer.target, through)?;
+    let Found { segment: from, offset, next: base, missed, .. } = found;
+    if missed.is_some() && !segment.is_checked() {
+        // What stands there now may all have come later, or may all be known.
+        return Err(Error::conflict(
+            writer.target,
+            format!("has not the line that the cursor stands behind ({through})"),
+        ));
+    }
     if from.id == segment.id {
         return Ok((vec![(from.file, offset..*end)], base));
     }
-    let host = &writer.journal.host;
-    let mut kept = Vec::new();
-    let mut behind = false;
-    for (_, path) in rotated(host, writer.target, Some(segment.id))? {
+    let mut kept = vec![(segment.file.clone(), segment.body..*end)];
+    // Backward: a file that was left counts no further than where the one after it begins.
+    let mut following = segment.base();
+    for (_, path) in rotated(host, writer.target, Some(segment.id))?.into_iter().rev() {
         let Some(each) = Segment::open(host, &path, &writer.journal.format, Open::Read)? else { continue };
         let is_from = each.id == from.id;
-        if is_from || behind {
-            let size = scan_all(host, &each)?.course.end;
-            kept.push((each.file.clone(), if is_from { offset } else { each.body }..size));
+        kept.push((
+            each.file.clone(),
+            if is_from { offset } else { each.body }..end_before(host, &each, following)?,
+        ));
+        if is_from {
+            break;
         }
-        behind |= is_from;
+        following = each.base();
     }
-    kept.push((segment.file.clone(), segment.body..*end));
+    kept.reverse();
     Ok((kept, base))
+}
+
+/// Where the records of a file that was rotated away end, if the next file begins with the sequence `following`.
+fn end_before<H: Host>(host: &H, segment: &Segment<H>, following: u64) -> Result<u64> {
+    let found = scan_all(host, segment)?;
+    let next = found.course.next.unwrap_or(following);
+    if !segment.is_checked() || next == following || next < following && found.flawed.is_none() {
+        return Ok(found.course.end);
+    }
+    if next < following {
+        return Err(recover::damaged(segment, &found));
+    }
+    Ok(seek::seek(host, segment, following)?.offset)
+}
+
+/// Removes what a reset took away. In the checked format it counts no more by now, so that a failure harms nobody.
+fn remove_older<H: Host>(writer: &Writer<'_, H>) -> Result<()> {
+    let host = &writer.journal.host;
+    let removed = || {
+        for (_, path) in rotated(host, writer.target, Some(writer.known.segment.id))? {
+            let what = "remove a file from before a reset, which was done otherwise";
+            host.unlink(&path).map_err(|errno| Error::host(what, &path, errno))?;
+        }
+        Ok(())
+    };
+    match removed() {
+        Err(_) if writer.known.segment.is_checked() => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Records and a stamp where the stamp stands in the header: a new file.
@@ -307,11 +372,11 @@ fn replace<H: Host>(
 ) -> Result<Receipt> {
     let (journal, target) = (writer.journal, writer.target);
     let segment = &writer.known.segment;
-    let (first_line, batch) = match &segment.head {
+    let (head, batch) = match &segment.head {
         Head::Checked(header) => {
             let first = reset.unwrap_or(header.first);
-            let line = Header { first, base, ..*header }.line();
-            (line, Some(Batch { records: vec![stamp.to_vec()], is_stamped: true }))
+            let head = Head::Checked(Header { first, base, ..*header });
+            (head, Some(Batch { records: vec![stamp.to_vec()], is_stamped: true }))
         }
         Head::Plain(_) => {
             if !matches!(journal.format, Format::Plain { header: Some(_) }) {
@@ -322,23 +387,21 @@ fn replace<H: Host>(
                 return Err(Error::rejected(&journal.path, "the stamp has a line end", None));
             }
             let batch = (!records.is_empty()).then(|| Batch { records: records.to_vec(), is_stamped: false });
-            (plain_line(&journal.format, Some(stamp)), batch)
+            (Head::Plain(Some(stamp.to_vec())), batch)
         }
     };
     let (text, ends) = writer.encoded(batch.iter());
-    put(journal, target, Some(segment), &first_line, kept, &text)?;
+    let placed = put(journal, target, Some(segment), head, kept, &text)?;
     let (next, sum) = match ends.last().map(|(_, written)| written.cursor.0) {
         Some(Place::Checked { sequence, sum, .. }) => (sequence + 1, sum),
         Some(Place::Plain { sum, .. }) => (1, sum),
         None => (1, if kept.is_empty() { 0 } else { writer.known.sum }),
     };
     let sequences = ends.last().and_then(|(_, written)| written.sequences);
-    writer.known = known(journal, target, next, sum)?;
+    let reached = placed.reached();
+    writer.known = placed.known(journal, next, sum);
     if reset.is_some() {
-        for (_, path) in rotated(&journal.host, target, Some(writer.known.segment.id))? {
-            let removed = journal.host.unlink(&path);
-            removed.map_err(|errno| Error::host("remove a file from before a reset", &path, errno))?;
-        }
+        remove_older(writer)?;
     }
-    Ok(receipt(writer, sequences))
+    Ok(receipt(writer, sequences, reached))
 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::lines::{Line, Lines};
-use super::record::{Flaw, unescape};
-use super::recover::{beside, sync_directory};
+use super::record::Flaw;
+use super::recover::{DAMAGED, beside, sync_directory};
 use super::rewrite::{self, put};
 use super::scan::Course;
 use super::seek::files;
 use super::segment::{Head, LINE_MAX, Segment};
-use super::{Format, Journal, disturbed};
+use super::{Format, Journal, disturbed, writer};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::wait::Patience;
@@ -118,7 +118,13 @@ impl Pieces {
     }
 }
 
-fn pieces<H: Host>(host: &H, segment: &Segment<H>, mut progress: impl FnMut(u64)) -> Result<Pieces> {
+/// Takes a file apart, as far as records before the sequence `until` stand there: a file that was left counts no further.
+fn pieces<H: Host>(
+    host: &H,
+    segment: &Segment<H>,
+    until: u64,
+    mut progress: impl FnMut(u64),
+) -> Result<Pieces> {
     let fail = |errno| Error::host("read the journal", &segment.path, errno);
     let mut lines = Lines::from(host, &segment.file, segment.body, LINE_MAX);
     let base = segment.base();
@@ -127,6 +133,12 @@ fn pieces<H: Host>(host: &H, segment: &Segment<H>, mut progress: impl FnMut(u64)
     let mut course = Course::from(segment.body, Some(base), 0);
     loop {
         let line = lines.next().map_err(fail)?;
+        if let Some(Line::Whole { text, .. }) = line
+            && !course.is_in_batch()
+            && segment.parse(text, course.next).is_ok_and(|entry| entry.sequence >= until)
+        {
+            break;
+        }
         let (at, taken) = match line {
             None if course.is_in_batch() => (None, Err(Flaw::Batch)),
             None => break,
@@ -134,9 +146,6 @@ fn pieces<H: Host>(host: &H, segment: &Segment<H>, mut progress: impl FnMut(u64)
             Some(Line::Open { at, .. }) => (Some(at), Err(Flaw::Torn)),
             Some(Line::Whole { at, text }) => {
                 let taken = segment.parse(text, course.next).and_then(|entry| {
-                    if segment.is_checked() && unescape(entry.text).is_none() {
-                        return Err(Flaw::Form);
-                    }
                     found.synced = found.synced.max(entry.synced);
                     // Behind a flaw a batch is whole only if its beginning is there.
                     if course.next.is_none() && !course.is_in_batch() && !entry.part.begins() {
@@ -164,7 +173,7 @@ fn pieces<H: Host>(host: &H, segment: &Segment<H>, mut progress: impl FnMut(u64)
                 let end = at.filter(|_| is_other).unwrap_or(lines.at());
                 let sequences = (expected, expected);
                 found.add(Piece { range: course.end..end, flaw: Some(flaw), records: 0, sequences });
-                lines.rewind(end);
+                lines.back(end);
                 course = Course::from(end, None, 0);
             }
         }
@@ -193,9 +202,11 @@ fn examine<H: Host>(
     };
     let total = segments.iter().map(size).sum::<Result<u64>>()?;
     let mut done = 0;
+    let bases: Vec<u64> = segments.iter().map(Segment::base).collect();
     let mut examined: Vec<(Segment<H>, Pieces)> = Vec::new();
-    for segment in segments {
-        let found = pieces(&journal.host, &segment, |more| {
+    for (segment, following) in segments.into_iter().zip(1..) {
+        let until = bases.get(following).filter(|_| segment.is_checked());
+        let found = pieces(&journal.host, &segment, until.copied().unwrap_or(u64::MAX), |more| {
             done += more;
             progress(done, total);
         })?;
@@ -211,7 +222,9 @@ fn examine<H: Host>(
 pub(super) fn verify<H: Host>(journal: &Journal<H>, progress: impl FnMut(u64, u64)) -> Result<Report> {
     let mut report = Report::default();
     let mut sequences: Option<(u64, u64)> = None;
-    for (segment, pieces) in examine(journal, progress)? {
+    let examined = examine(journal, progress)?;
+    let last = examined.len() - 1;
+    for (number, (segment, pieces)) in examined.into_iter().enumerate() {
         report.files += 1;
         report.bytes += pieces.list.last().map_or(segment.body, |piece| piece.range.end);
         let (sound, tail) = pieces.list.split_at(pieces.before_tail(pieces.synced));
@@ -225,7 +238,10 @@ pub(super) fn verify<H: Host>(journal: &Journal<H>, progress: impl FnMut(u64, u6
                 Some(flaw) => report.damage.push(damage(&segment, piece, flaw)),
             }
         }
-        if let (Some(begin), Some(end)) = (tail.first(), tail.last()) {
+        // What stands there in a file that was left after a sync had failed stands in the next file, too.
+        if let (Some(begin), Some(end)) = (tail.first(), tail.last())
+            && number == last
+        {
             let (offset, bytes) = (begin.range.start, end.range.end - begin.range.start);
             let cause = begin.flaw.unwrap_or(Flaw::Torn).to_string();
             report.tail = Some(TailFound { offset, bytes, cause });
@@ -262,6 +278,9 @@ pub(super) fn repair<H: Host>(journal: &Journal<H>, patience: &Patience) -> Resu
         if !held.is_current()? {
             continue;
         }
+        if let Some((active, _)) = examined.last() {
+            writer::take_back(&journal.host, active)?;
+        }
         for (segment, pieces) in &examined {
             repair_file(journal, segment, pieces, &mut repaired)?;
         }
@@ -285,16 +304,22 @@ fn repair_file<H: Host>(
     if found.is_empty() {
         return Ok(());
     }
-    let copy = beside(host, &segment.path, "damaged");
+    let copy = beside(host, &segment.path, DAMAGED);
     let linked = host.link(&segment.path, &copy);
     linked.map_err(|errno| Error::host("keep the damaged file under another name", &copy, errno))?;
-    sync_directory(host, &segment.path)?;
     let kept: Vec<_> = sound
         .iter()
         .filter(|piece| piece.flaw.is_none())
         .map(|piece| (segment.file.clone(), piece.range.clone()))
         .collect();
-    put(journal, &segment.path, Some(segment), &header.line(), &kept, &[])?;
+    let head = Head::Checked(header);
+    let done = sync_directory(host, &segment.path)
+        .and_then(|()| put(journal, &segment.path, Some(segment), head, &kept, &[]));
+    if let Err(error) = done {
+        // If this fails, the next comer does it.
+        let _taken_back_later = host.unlink(&copy);
+        return Err(error);
+    }
     repaired.damage.extend(found);
     repaired.copies.push(copy);
     Ok(())

@@ -4,38 +4,54 @@ use std::path::Path;
 
 use super::cursor::{Cursor, Place};
 use super::record::{self, Header, Part};
-use super::recover::{self, Recovery};
+use super::recover::{self, DAMAGED, Recovery, copies};
 use super::scan::{Course, scan, scan_end};
 use super::segment::{Head, Segment, rotated};
 use super::{Format, Journal, rewrite};
 use crate::document::Durability;
 use crate::error::{Error, Result};
-use crate::host::{Errno, FileId, Host, Open};
+use crate::host::{Errno, FileId, Host, Open, Stat};
+use crate::lock::Held;
 use crate::scratch;
+
+/// The last sequence behind which an append of any size has room.
+const SEQUENCE_MAX: u64 = u64::MAX - (1 << 40);
 
 /// What the clones of a journal know together.
 pub(super) struct Shared<H: Host> {
     /// The file's end as it was when the lock was last let go. Taken out while it is worked with.
     known: Option<Known<H>>,
-    /// The last sequence of that journal that is known to be synced.
-    synced: Option<(u64, u64)>,
+    /// The last sequence that is known to be synced in that file.
+    pub(super) synced: Option<(FileId, u64)>,
     /// The file whose name is known to be synced.
     pub(super) settled: Option<FileId>,
-    /// The file of which a sync has failed: what it says of later syncs is not to be believed.
-    pub(super) suspect: Option<FileId>,
+    /// Files of which a sync has failed: what they say of later syncs is not to be believed.
+    pub(super) suspects: Vec<FileId>,
+    /// A tail that was moved away, until somebody is told.
+    pub(super) recovered: Option<Recovery>,
 }
 
 impl<H: Host> Default for Shared<H> {
     fn default() -> Shared<H> {
-        Shared { known: None, synced: None, settled: None, suspect: None }
+        Shared { known: None, synced: None, settled: None, suspects: Vec::new(), recovered: None }
     }
 }
 
 impl<H: Host> Shared<H> {
-    /// Takes note that the records of a journal up to this sequence are synced.
-    pub(super) fn note_synced(&mut self, journal: u64, sequence: u64) {
-        let before = self.synced.filter(|(of, _)| *of == journal).map_or(0, |(_, before)| before);
-        self.synced = Some((journal, before.max(sequence)));
+    /// Whether the file at this path has been written to.
+    pub(super) fn is_known(&self, target: &Path) -> bool {
+        self.known.as_ref().is_some_and(|known| known.segment.path == target)
+    }
+
+    /// Takes note that the records of a file up to this sequence are synced.
+    pub(super) fn note_synced(&mut self, file: FileId, sequence: u64) {
+        let before = self.synced.filter(|(of, _)| *of == file).map_or(0, |(_, before)| before);
+        self.synced = Some((file, before.max(sequence)));
+    }
+
+    /// Forgets what is known of files that are not open any more: another may have got the number of one that was deleted.
+    fn forget(&mut self) {
+        (self.synced, self.settled) = (None, None);
     }
 }
 
@@ -54,7 +70,6 @@ pub(super) struct Writer<'a, H: Host> {
     pub(super) journal: &'a Journal<H>,
     pub(super) target: &'a Path,
     pub(super) known: Known<H>,
-    pub(super) recovery: Option<Recovery>,
 }
 
 /// Records that are written as one.
@@ -73,8 +88,13 @@ pub(super) struct Written {
 }
 
 impl<'a, H: Host> Writer<'a, H> {
-    /// Finds the end of the journal, creates it if there is none, and moves a tail away. The caller holds the lock.
-    pub(super) fn open(journal: &'a Journal<H>, target: &'a Path) -> Result<Writer<'a, H>> {
+    /// Finds the end of the journal, creates it if there is none, and moves a tail away; `None`, and nothing was changed, if
+    /// the lock's file has been deleted.
+    pub(super) fn open(
+        journal: &'a Journal<H>,
+        target: &'a Path,
+        held: &Held<H>,
+    ) -> Result<Option<Writer<'a, H>>> {
         let host = &journal.host;
         let known = journal.shared().known.take();
         let stat = match host.stat(target) {
@@ -83,14 +103,20 @@ impl<'a, H: Host> Writer<'a, H> {
             Err(errno) => return Err(Error::host("look at the journal", target, errno)),
         };
         let known = known.filter(|known| {
-            stat.is_some_and(|stat| stat.id == known.segment.id && stat.size >= known.end)
-                && known.segment.path == target
+            // A second name is that of a rotation that a crash cut short, and is to be taken back.
+            let is_same =
+                |stat: Stat| stat.id == known.segment.id && stat.size >= known.end && stat.links <= 1;
+            stat.is_some_and(is_same) && known.segment.path == target
         });
         let is_new = known.is_none();
         let (segment, found) = match known {
             Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
                 let known = Known { segment, end, next, sum };
-                return Writer { journal, target, known, recovery: None }.ready();
+                return if held.is_current()? {
+                    Writer { journal, target, known }.ready().map(Some)
+                } else {
+                    Ok(None)
+                };
             }
             Some(Known { segment, end, next, sum }) => {
                 let found =
@@ -98,15 +124,19 @@ impl<'a, H: Host> Writer<'a, H> {
                 (segment, found)
             }
             None => {
+                journal.shared().forget();
+                if !held.is_current()? {
+                    return Ok(None);
+                }
                 scratch::sweep(host, target);
                 match Segment::open(host, target, &journal.format, Open::ReadWrite)? {
                     None => {
                         let known = rewrite::begin(journal, target)?;
-                        return Writer { journal, target, known, recovery: None }.ready();
+                        return Writer { journal, target, known }.ready().map(Some);
                     }
                     Some(segment) => {
                         refuse_hard_links(host, &segment)?;
-                        rewrite::remove_obsolete(host, &segment)?;
+                        rewrite::remove_obsolete(host, &segment);
                         let found = scan_end(host, &segment)?;
                         (segment, found)
                     }
@@ -116,16 +146,24 @@ impl<'a, H: Host> Writer<'a, H> {
         if found.is_damage() {
             return Err(recover::damaged(&segment, &found));
         }
-        let recovery = match found.flawed {
-            Some(_) => Some(recover::quarantine(host, &segment, &found)?),
-            None => None,
-        };
+        // The search may have taken a while.
+        if !held.is_current()? {
+            return Ok(None);
+        }
+        if found.flawed.is_some() {
+            let (recovery, synced) = recover::quarantine(host, &segment, &found)?;
+            let mut shared = journal.shared();
+            shared.recovered = Some(recovery);
+            if synced.is_err() {
+                shared.suspects.push(segment.id);
+            }
+        }
         if is_new && segment.is_checked() && journal.durability == Durability::Power {
             recover::write_again(host, &segment, &found)?;
         }
-        if let Head::Checked(Header { journal: number, base, .. }) = segment.head {
+        if let Head::Checked(Header { base, .. }) = segment.head {
             let mut shared = journal.shared();
-            shared.note_synced(number, found.synced);
+            shared.note_synced(segment.id, found.synced);
             if found.synced >= base {
                 // Nobody says so of a record before the file's name is synced, too.
                 shared.settled = Some(segment.id);
@@ -133,12 +171,15 @@ impl<'a, H: Host> Writer<'a, H> {
         }
         let Course { end, next, sum, .. } = found.course;
         let known = Known { end, next: next.unwrap_or(1), sum, segment };
-        Writer { journal, target, known, recovery }.ready()
+        Writer { journal, target, known }.ready().map(Some)
     }
 
     /// Begins a new file if this one is large enough, or can't be relied on.
     fn ready(mut self) -> Result<Writer<'a, H>> {
-        let is_suspect = self.journal.shared().suspect == Some(self.known.segment.id);
+        if self.known.next > SEQUENCE_MAX {
+            return Err(Error::unsupported(self.target, "has no sequences left to give"));
+        }
+        let is_suspect = self.journal.shared().suspects.contains(&self.known.segment.id);
         if is_suspect {
             rewrite::leave(&mut self)?;
         } else if self.journal.rotate_at.is_some_and(|bytes| self.known.end >= bytes) && !self.is_empty() {
@@ -153,7 +194,7 @@ impl<'a, H: Host> Writer<'a, H> {
 
     /// The last sequence that is known to be synced.
     pub(super) fn synced(&self) -> u64 {
-        synced(self.journal, &self.known.segment)
+        synced(self.journal, &self.known.segment).min(self.known.next - 1)
     }
 
     /// Behind the last record.
@@ -175,10 +216,10 @@ impl<'a, H: Host> Writer<'a, H> {
             let of = u32::try_from(batch.records.len()).expect("checked before it was queued");
             for (record, place) in batch.records.iter().zip(1..) {
                 match segment.head {
-                    Head::Checked(Header { journal, .. }) => {
+                    Head::Checked(_) => {
                         let part = Part { place, of };
                         let is_stamp = batch.is_stamped && part.ends();
-                        sum = record::encode(&mut text, journal, next, part, is_stamp, synced, record);
+                        sum = record::encode(&mut text, segment.seed, next, part, is_stamp, synced, record);
                     }
                     Head::Plain(_) => {
                         text.extend_from_slice(record);
@@ -239,7 +280,7 @@ impl<'a, H: Host> Writer<'a, H> {
 /// The last sequence of this segment's journal that is known to be synced.
 fn synced<H: Host>(journal: &Journal<H>, segment: &Segment<H>) -> u64 {
     let Head::Checked(header) = segment.head else { return 0 };
-    let known = journal.shared().synced.filter(|(of, _)| *of == header.journal);
+    let known = journal.shared().synced.filter(|(of, _)| *of == segment.id);
     known.map_or(0, |(_, sequence)| sequence).max(header.base - 1)
 }
 
@@ -251,17 +292,27 @@ pub(super) fn cursor<H: Host>(segment: &Segment<H>, end: u64, next: u64, sum: u3
     })
 }
 
-/// A journal with several names would be locked under each of them. A rotation that a crash cut short leaves such a name.
-fn refuse_hard_links<H: Host>(host: &H, segment: &Segment<H>) -> Result<()> {
+/// Removes the second name of a journal that a rotation or a repair left which a crash cut short.
+pub(super) fn take_back<H: Host>(host: &H, segment: &Segment<H>) -> Result<()> {
     let fail = |errno| Error::host("look at the journal", &segment.path, errno);
     if host.stat_file(&segment.file).map_err(fail)?.links <= 1 {
         return Ok(());
     }
-    for (_, path) in rotated(host, &segment.path, None)? {
+    let numbers = rotated(host, &segment.path, None)?.into_iter().map(|(_, path)| path);
+    let repairs = copies(host, &segment.path, DAMAGED)?;
+    for path in numbers.chain(repairs) {
         if host.stat(&path).is_ok_and(|stat| stat.id == segment.id) {
-            host.unlink(&path).map_err(|errno| Error::host("take back a rotation", &path, errno))?;
+            let removed = host.unlink(&path);
+            removed.map_err(|errno| Error::host("take back what a crash cut short", &path, errno))?;
         }
     }
+    Ok(())
+}
+
+/// A journal with several names would be locked under each of them.
+fn refuse_hard_links<H: Host>(host: &H, segment: &Segment<H>) -> Result<()> {
+    let fail = |errno| Error::host("look at the journal", &segment.path, errno);
+    take_back(host, segment)?;
     match host.stat_file(&segment.file).map_err(fail)?.links {
         0 | 1 => Ok(()),
         links => {
