@@ -282,3 +282,19 @@ fn a_reset_keeps_what_came_meanwhile() {
     assert_eq!(ended.code(), Some(76), "{}", ended.stderr);
     assert_eq!(out(path, "$T reset j 'rev 9'; $T log --json j | wc -l").trim(), "1");
 }
+
+#[test]
+fn the_page_on_formats_shows_a_journal() {
+    let page = include_str!("../../../docs/formats.md");
+    let (_, rest) = page.split_once("### The checked format").unwrap();
+    let (_, rest) = rest.split_once("```text\n").unwrap();
+    let directory = directory();
+    let path = directory.path();
+    std::fs::write(path.join("j"), rest.split_once("```").unwrap().0).unwrap();
+    let records = objects(&out(path, "$T log --json j"));
+    let payloads: Vec<_> = records.iter().map(|record| record["payload"].as_str()).collect();
+    assert_eq!(payloads, [Some("deploy started"), None, Some("fin\u{85}i é"), Some("")]);
+    assert_eq!(records[1]["payload_base64"], "YQpiXAf/");
+    assert_eq!(records[2]["cursor"], "4f1c9a2be07d5533.19.7f864bec");
+    assert!(out(path, "$T verify j; $T append --json j x").contains("\"sequences\":[21,21]"));
+}
