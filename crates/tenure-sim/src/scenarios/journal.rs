@@ -172,8 +172,15 @@ pub(super) fn torn(world: &mut World) {
 }
 
 /// Says that this record was acknowledged before all began.
-pub(super) fn kept(world: &mut World, sequence: u64, payload: u32) {
+pub(crate) fn kept(world: &mut World, sequence: u64, payload: u32) {
     for entry in [Entry::Begins(payload), Entry::Kept(payload, Some(sequence))] {
+        world.check.note(0, Note::Journal(entry), |_| tenure::Moment::from_clock(Duration::ZERO));
+    }
+}
+
+/// Says that somebody began to append this, and died.
+pub(crate) fn in_doubt(world: &mut World, payload: u32) {
+    for entry in [Entry::Begins(payload), Entry::Doubtful(payload)] {
         world.check.note(0, Note::Journal(entry), |_| tenure::Moment::from_clock(Duration::ZERO));
     }
 }

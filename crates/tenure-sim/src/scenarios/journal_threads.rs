@@ -5,7 +5,7 @@ use tenure::{Durability, Lock, Wait};
 use super::document::FAULTS;
 use super::journal::{BASE, PAIR, append, append_one, append_pair, append_waiting, empty, journal, own};
 use crate::op::Fault;
-use crate::scenario::{Ctx, Scenario, Setting};
+use crate::scenario::{Scenario, Setting};
 use crate::world::World;
 use crate::world::power::Durability as Loss;
 

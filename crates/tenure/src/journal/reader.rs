@@ -9,6 +9,7 @@
 //! there, finds it again. Otherwise it is a tail, or a writer in the middle of its write, and the reader waits.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 use super::cursor::{Cursor, Place};
@@ -376,6 +377,12 @@ impl<H: Host> Reader<H> {
                 next.map(|segment| beginning(segment, None))
             }
         };
+        let found = match found {
+            Some(found) if found.segment.id == open.segment.id && found.segment.is_checked() => {
+                self.behind_gap(&target)?
+            }
+            found => found,
+        };
         let Some(found) = found else { return Ok(false) };
         if found.segment.id == open.segment.id {
             return Ok(false);
@@ -402,6 +409,20 @@ impl<H: Host> Reader<H> {
         }
         self.enter(found);
         Ok(true)
+    }
+
+    /// The file after this one where that begins with a later record: old files are removed one after the other, and a power
+    /// loss may bring back the first of them alone.
+    fn behind_gap(&self, target: &Path) -> Result<Option<Found<H>>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let next = open.course.next.unwrap_or(1);
+        let mut later =
+            files(&self.journal, target)?.into_iter().skip_while(|file| file.id != open.segment.id);
+        let after = later.nth(1).filter(|after| after.base() > next);
+        Ok(after.map(|after| {
+            let missed = Missed { sequences: Some((next, after.base() - 1)) };
+            beginning(after, Some(missed))
+        }))
     }
 }
 
