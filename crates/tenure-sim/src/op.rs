@@ -142,12 +142,21 @@ pub enum Fault {
     LostReply,
     /// A change event does not arrive.
     LostEvent,
+    /// The device fails in a sync; [`Fault::Io`] is that, too, and at every other call.
+    Sync,
 }
 
 impl Fault {
     /// Every fault, in the order of their letters.
-    pub const ALL: [Fault; 6] =
-        [Fault::NoSpace, Fault::Io, Fault::TooManyFiles, Fault::Short, Fault::LostReply, Fault::LostEvent];
+    pub const ALL: [Fault; 7] = [
+        Fault::NoSpace,
+        Fault::Io,
+        Fault::TooManyFiles,
+        Fault::Short,
+        Fault::LostReply,
+        Fault::LostEvent,
+        Fault::Sync,
+    ];
 
     /// The letter that stands for it in a replay string.
     pub fn letter(self) -> char {
@@ -158,6 +167,7 @@ impl Fault {
             Fault::Short => 'h',
             Fault::LostReply => 'r',
             Fault::LostEvent => 'e',
+            Fault::Sync => 'y',
         }
     }
 
@@ -165,7 +175,7 @@ impl Fault {
     pub fn errno(self, op: &Op) -> Option<Errno> {
         match self {
             Fault::NoSpace => Some(Errno::NOSPC),
-            Fault::Io => Some(Errno::IO),
+            Fault::Io | Fault::Sync => Some(Errno::IO),
             Fault::TooManyFiles => Some(Errno::MFILE),
             Fault::LostReply if matches!(op, Op::Link(..)) => Some(Errno::EXIST),
             Fault::LostReply => Some(Errno::NOENT),
@@ -177,7 +187,7 @@ impl Fault {
 impl Op {
     /// The faults that this call can meet.
     pub fn faults(&self) -> &'static [Fault] {
-        use Fault::{Io, LostEvent, LostReply, NoSpace, Short, TooManyFiles};
+        use Fault::{Io, LostEvent, LostReply, NoSpace, Short, Sync, TooManyFiles};
         match self {
             Op::Open(_, Open::New { .. } | Open::Unnamed) => &[NoSpace, Io, TooManyFiles],
             Op::Open(..) | Op::List(..) => &[Io, TooManyFiles],
@@ -186,11 +196,10 @@ impl Op {
             Op::Rename(..) | Op::Unlink(_) => &[Io, LostReply],
             Op::Wait(..) => &[LostEvent],
             Op::Watch(..) | Op::WatchEnd(..) => &[TooManyFiles],
+            Op::Fsync(_) | Op::SyncData(_) => &[Io, Sync],
             Op::Read(..)
             | Op::ReadAt(..)
             | Op::Truncate(..)
-            | Op::Fsync(_)
-            | Op::SyncData(_)
             | Op::StatFile(_)
             | Op::Id(_)
             | Op::Stat(_)

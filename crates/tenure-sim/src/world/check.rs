@@ -30,6 +30,8 @@ pub struct Check {
     changing: Vec<usize>,
     /// What is known of the journal, if there is one.
     ledger: Ledger,
+    /// Processes whose calls have met a fault.
+    pub failed: Vec<usize>,
     /// The first rule that was broken.
     pub broken: Option<String>,
 }

@@ -34,6 +34,7 @@ impl World {
 
     /// Executes a call that meets a fault.
     pub fn execute_faulty(&mut self, process: usize, op: &Op, fault: Fault) -> Reply {
+        self.check.failed.push(process);
         match (fault, op) {
             (Fault::Short, Op::Write(fd, bytes)) => {
                 self.execute(process, &Op::Write(*fd, bytes[..half(bytes.len())].to_vec()))
@@ -45,7 +46,7 @@ impl World {
                 self.emit_write(process, slot);
                 Ok(Value::Count(half(bytes.len())))
             }
-            (Fault::Io, Op::Fsync(fd) | Op::SyncData(fd)) => {
+            (Fault::Io | Fault::Sync, Op::Fsync(fd) | Op::SyncData(fd)) => {
                 self.fail_sync(process, *fd);
                 Err(Errno::IO)
             }

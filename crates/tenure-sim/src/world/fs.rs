@@ -96,6 +96,8 @@ pub enum Edit {
     WriteAt(usize, Vec<u8>),
     /// A new size.
     Truncate(usize),
+    /// This size at least: room that was made for bytes which did not come.
+    Room(usize),
 }
 
 /// What became of a change of a file's content.
@@ -424,6 +426,7 @@ impl Edit {
         match self {
             Edit::Write(offset, bytes) | Edit::WriteAt(offset, bytes) => put(data, *offset, bytes),
             Edit::Truncate(size) => data.resize(*size, 0),
+            Edit::Room(size) => data.resize(data.len().max(*size), 0),
         }
     }
 
@@ -433,7 +436,7 @@ impl Edit {
         if let Edit::Write(offset, bytes) | Edit::WriteAt(offset, bytes) = self {
             let half = bytes.len() / 2;
             parts.push(Edit::Write(*offset, bytes[..half].to_vec()));
-            parts.push(Edit::Write(*offset, vec![0; bytes.len()]));
+            parts.push(Edit::Room(offset + bytes.len()));
             if matches!(self, Edit::WriteAt(..)) {
                 parts.push(Edit::Write(offset + half, bytes[half..].to_vec()));
             }

@@ -4,7 +4,8 @@
 //! 2. There is one order: a sequence number means one payload to all readers, and between two that somebody read one after
 //!    the other there is none. What was acknowledged before another append began stands before that one.
 //! 3. Who reads to the end is given all that was acknowledged before he began.
-//! 4. A death takes nothing away. A power loss takes nothing that was acknowledged as kept; the numbers of all else are free.
+//! 4. What was taken away on purpose is given to nobody who begins to read afterwards.
+//! 5. A death takes nothing away. A power loss takes nothing that was acknowledged as kept; the numbers of all else are free.
 //!
 //! An append begins, and so does a reading, with the call that comes next, as late as possible; it is over at once. So the
 //! rules ask for as much as they may. The explorer relies on that: it tells what is over at once, and may leave out an order in
@@ -33,6 +34,8 @@ pub enum Entry {
     End,
     /// Everything up to this number is about to be given up on purpose: whoever reads from now on need not be given it.
     Dropped(u64),
+    /// It is gone, for good: whoever reads from now on is not given it.
+    Gone(u64),
 }
 
 /// What became of an append.
@@ -66,6 +69,8 @@ struct Reading {
     owed: BTreeSet<u32>,
     start: Option<u64>,
     last: Option<u64>,
+    /// What it must not be given.
+    gone: Option<u64>,
 }
 
 /// All that is known of a journal.
@@ -77,6 +82,7 @@ pub struct Ledger {
     gaps: BTreeSet<(Option<u64>, u64)>,
     readings: BTreeMap<usize, Reading>,
     dropped: Option<u64>,
+    gone: Option<u64>,
     /// What begins with the next call of a process.
     beginning: BTreeMap<usize, Entry>,
 }
@@ -104,7 +110,8 @@ impl Ledger {
                 }
             }
             Some(Entry::Reads(start)) => {
-                self.readings.insert(process, Reading { owed: acknowledged, start, last: start });
+                let reading = Reading { owed: acknowledged, start, last: start, gone: self.gone };
+                self.readings.insert(process, reading);
                 Ok(())
             }
             Some(Entry::Dropped(sequence)) => {
@@ -130,6 +137,10 @@ impl Ledger {
                 None => Ok(()),
             },
             Entry::Doubtful(payload) => self.end(payload, Fate::Doubtful).map(drop),
+            Entry::Gone(sequence) => {
+                self.gone = self.gone.max(Some(sequence));
+                Ok(())
+            }
             Entry::Delivered(sequence, payload) => self.deliver(process, sequence, payload),
             Entry::End => self.finish(process),
         }
@@ -185,6 +196,9 @@ impl Ledger {
         let Some(reading) = self.readings.get_mut(&process) else {
             return Err("the scenario did not tell that it reads".to_owned());
         };
+        if reading.gone >= Some(sequence) {
+            return Err(format!("P{process} reads number {sequence}, which was taken away before"));
+        }
         let before = reading.last.replace(sequence);
         if before.is_some_and(|before| before >= sequence) {
             return Err(format!("P{process} reads number {sequence} after number {}", before.unwrap_or(0)));

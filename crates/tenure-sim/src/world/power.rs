@@ -1,8 +1,8 @@
 //! What a power loss may leave: every state that the durability model allows, not a sample of them.
 //!
 //! *Minimal*, what POSIX gives and must hold: what was synced is there. Of each un-synced write, the bytes are kept, or
-//! lost, or torn in the middle, or the size is there and the bytes are zero; of a write at an offset also its second half
-//! without the first; an un-synced truncation is kept or lost. What a sync failed on stays so: the kernel takes it for
+//! lost, or torn in the middle, or the size is there, with zeros where no bytes were before; of a write at an offset also its
+//! second half without the first; an un-synced truncation is kept or lost. What a sync failed on stays so: the kernel takes it for
 //! written, and a later sync saves only what is written again. Of the un-synced changes of a directory, any
 //! subset has happened; a rename is one change. What is no content (times, mode, owner) is on the disk at once.
 //! *Ordered*, what ext4 does by default (`data=ordered`), for

@@ -182,7 +182,7 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Writes at an offset, whatever the description's position (`pwrite(2)`), and says how much it took.
     ///
     /// Atomicity: none. A reader meanwhile may see any part of it; whoever dies in it leaves its beginning. Durability: none
-    /// until [`Host::sync_data`]; a power loss before that may leave any of its blocks, old, new or zero. Errors: as for
+    /// until [`Host::sync_data`]; a power loss before that may leave any of its blocks, old or new, or zero where none was. Errors: as for
     /// [`Host::write`].
     fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> Result<usize>;
 

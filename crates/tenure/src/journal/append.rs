@@ -36,6 +36,9 @@ const DRAWN_MAX: usize = 8 * 1024 * 1024;
 /// told that all is well.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a leader waits for those who were told a moment ago: less than a sync takes, which each of them saves.
+const GATHERING: Duration = Duration::from_micros(100);
+
 /// What a thread wants written.
 #[derive(Debug)]
 struct Wanted {
@@ -114,8 +117,18 @@ impl<'a, H: Host> Seat<'a, H> {
         let site = target::site(host, target)?;
         let (thread, process) = (host.thread(), host.process_mark());
         let joined = host.local(|local| local.journals.join(&site, thread, wanted));
-        let leads = joined.map_err(|_| Error::already_held(lock.path()))?;
+        let (leads, gathered) = joined.map_err(|_| Error::already_held(lock.path()))?;
+        gathered.into_iter().for_each(Waker::wake);
         Ok((Seat { host, site, path, thread, process, left: false }, leads))
+    }
+
+    /// Gives those who were told a moment ago the time to come again.
+    fn gather(&self) {
+        let mut waiter = self.host.waiter();
+        let waker = self.host.waker(&waiter);
+        if !self.host.local(|local| local.journals.gather(&self.site, &waker)) {
+            self.host.wait(&mut waiter, Some(self.host.now() + GATHERING));
+        }
     }
 
     /// Those who wait by now, with what they want.
@@ -191,6 +204,9 @@ fn lead<H: Host>(
     patience: &Patience,
     own: &Wanted,
 ) -> Result<Option<Receipt>> {
+    if own.durability == Durability::Power {
+        seat.gather();
+    }
     for _ in 0..ROUNDS_MAX {
         let held = journal.lock(target)?.acquire(patience.clone())?;
         if journal.target()? != target {

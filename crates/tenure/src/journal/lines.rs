@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::host::{Host, Result};
 
-/// How much is read at a time.
-const CHUNK: usize = 256 * 1024;
+/// How much is read at a time: little at first, since most looks at a journal are at its last lines.
+const CHUNK: std::ops::RangeInclusive<usize> = 8 * 1024..=256 * 1024;
 
 /// What stands at one place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl<H: Host> Lines<H> {
     fn fill(&mut self) -> Result<bool> {
         let kept = self.filled.len();
         self.buffer.copy_within(self.filled.clone(), 0);
-        let room = (kept * 2).max(CHUNK);
+        let room = (self.buffer.len() * 4).clamp(*CHUNK.start(), *CHUNK.end()).max(kept * 2);
         if self.buffer.is_empty() {
             // Zeroed by the kernel, and only as far as something is read.
             self.buffer = vec![0; room];

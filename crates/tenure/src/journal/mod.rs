@@ -327,6 +327,10 @@ impl<H: Host> Journal<H> {
 
     /// The lock beside the journal, to be created open to whoever may use it.
     fn lock(&self, target: &Path) -> Result<Lock<H>> {
+        // Who has written to it may, and has left a lock file there.
+        if self.shared().is_known(target) {
+            return Ok(self.sidecar(target));
+        }
         target::open_to_its_users(&self.host, target, self.sidecar(target), self.mode)
     }
 }

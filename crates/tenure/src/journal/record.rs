@@ -142,7 +142,7 @@ impl fmt::Display for Flaw {
 /// Writes a record's line behind `out` and returns its sum.
 pub(super) fn encode(
     out: &mut Vec<u8>,
-    journal: u64,
+    seed: u32,
     sequence: u64,
     part: Part,
     is_stamp: bool,
@@ -154,7 +154,7 @@ pub(super) fn encode(
     let mark = if is_stamp { "=" } else { "" };
     write!(out, "00000000 {sequence} {place}/{of}{mark} {synced} ").expect("a vector takes what it is given");
     escape(payload, out);
-    let sum = sum(journal, &out[start + 9..]);
+    let sum = crc32c::crc32c_append(seed, &out[start + 9..]);
     let digits = format!("{sum:08x}");
     out[start..start + 8].copy_from_slice(digits.as_bytes());
     out.push(b'\n');
@@ -162,40 +162,46 @@ pub(super) fn encode(
 }
 
 /// Reads a line without its end.
-pub(super) fn parse(line: &[u8], journal: u64) -> Result<Entry<'_>, Flaw> {
-    let (found, rest) = split(line).ok_or(Flaw::Form)?;
-    let found = hexadecimal(found, 8).ok_or(Flaw::Form)?;
-    if found != u64::from(sum(journal, rest)) {
+pub(super) fn parse(line: &[u8], seed: u32) -> Result<Entry<'_>, Flaw> {
+    let (found, rest) = line.split_at_checked(9).ok_or(Flaw::Form)?;
+    let found = found.strip_suffix(b" ").and_then(|digits| hexadecimal(digits, 8)).ok_or(Flaw::Form)?;
+    let sum = crc32c::crc32c_append(seed, rest);
+    if found != u64::from(sum) {
         return Err(Flaw::Sum);
     }
     let entry = || {
-        let (sequence, rest) = split(rest)?;
-        let (part, rest) = split(rest)?;
-        let (synced, text) = split(rest)?;
-        let (part, is_stamp) = match part.strip_suffix(b"=") {
-            Some(part) => (part, true),
-            None => (part, false),
+        let (sequence, rest) = number_before(rest, b' ')?;
+        let (place, rest) = number_before(rest, b'/')?;
+        let (of, rest) = number_at(rest)?;
+        let (is_stamp, rest) = match rest.strip_prefix(b"=") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
         };
-        let slash = memchr::memchr(b'/', part)?;
-        let place = u32::try_from(number(&part[..slash])?).ok()?;
-        let of = u32::try_from(number(&part[slash + 1..])?).ok()?;
-        let part = Part { place, of };
-        let sum = u32::try_from(found).ok()?;
-        let entry = Entry { sequence: number(sequence)?, part, is_stamp, synced: number(synced)?, sum, text };
-        let is_record = (1..=of).contains(&place) && entry.sequence > 0 && unescape(text).is_some();
-        is_record.then_some(entry)
+        let (synced, text) = number_before(rest.strip_prefix(b" ")?, b' ')?;
+        let part = Part { place: u32::try_from(place).ok()?, of: u32::try_from(of).ok()? };
+        let is_record = (1..=of).contains(&place) && sequence > 0 && unescape(text).is_some();
+        is_record.then_some(Entry { sequence, part, is_stamp, synced, sum, text })
     };
     // The last number of all has none behind it.
     entry().filter(|entry| entry.sequence < u64::MAX).ok_or(Flaw::Form)
 }
 
-fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let blank = memchr::memchr(b' ', text)?;
-    Some((&text[..blank], &text[blank + 1..]))
+/// What the sums of a journal's records begin with.
+pub(super) fn seed(journal: u64) -> u32 {
+    crc32c::crc32c(&journal.to_be_bytes())
 }
 
-fn sum(journal: u64, text: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&journal.to_be_bytes()), text)
+/// The number that `text` begins with, and what stands behind it.
+fn number_at(text: &[u8]) -> Option<(u64, &[u8])> {
+    let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(length);
+    Some((number(digits)?, rest))
+}
+
+/// The number that `text` begins with, and what stands behind it and the byte after it, which must be this.
+fn number_before(text: &[u8], end: u8) -> Option<(u64, &[u8])> {
+    let (number, rest) = number_at(text)?;
+    rest.split_first().filter(|(byte, _)| **byte == end).map(|(_, rest)| (number, rest))
 }
 
 /// A decimal number as this format writes it.
@@ -290,7 +296,7 @@ mod tests {
 
     fn line(sequence: u64, part: Part, is_stamp: bool, synced: u64, payload: &[u8]) -> String {
         let mut out = Vec::new();
-        encode(&mut out, JOURNAL, sequence, part, is_stamp, synced, payload);
+        encode(&mut out, seed(JOURNAL), sequence, part, is_stamp, synced, payload);
         String::from_utf8(out).unwrap()
     }
 
@@ -317,17 +323,21 @@ mod tests {
     #[test]
     fn one_meaning_has_one_text() {
         for text in ["", "x", "00000000 1 1/1 0 a", "e68be2de 17 1/1 16 deploy starteD"] {
-            assert!(parse(text.as_bytes(), JOURNAL).is_err(), "{text}");
+            assert!(parse(text.as_bytes(), seed(JOURNAL)).is_err(), "{text}");
         }
         let right = line(17, Part::WHOLE, false, 16, b"deploy started");
-        assert_eq!(parse(right.trim_end().as_bytes(), JOURNAL + 1), Err(Flaw::Sum), "of another journal");
+        assert_eq!(
+            parse(right.trim_end().as_bytes(), seed(JOURNAL + 1)),
+            Err(Flaw::Sum),
+            "of another journal"
+        );
         for (wrong, number_of) in [("017", 17), ("+17", 17), ("", 0), ("18446744073709551616", 0)] {
             assert_eq!(number(wrong.as_bytes()), None, "{number_of}");
         }
         for part in ["0/1", "2/1", "1/0", "1", "1/1==", "1/01"] {
             let body = format!("1 {part} 0 x");
-            let text = format!("{:08x} {body}", sum(JOURNAL, body.as_bytes()));
-            assert_eq!(parse(text.as_bytes(), JOURNAL), Err(Flaw::Form), "{part}");
+            let text = format!("{:08x} {body}", crc32c::crc32c_append(seed(JOURNAL), body.as_bytes()));
+            assert_eq!(parse(text.as_bytes(), seed(JOURNAL)), Err(Flaw::Form), "{part}");
         }
         for text in [r"\", r"\q", r"\x4", r"\xG0", r"\X41"] {
             assert_eq!(unescape(text.as_bytes()), None, "{text}");
@@ -356,11 +366,11 @@ mod tests {
         fn any_bytes_come_back(payload: Vec<u8>, sequence in 1..u64::MAX, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
             let mut out = Vec::new();
             let part = Part { place: of.div_ceil(2), of };
-            let sum = encode(&mut out, JOURNAL, sequence, part, is_stamp, synced, &payload);
+            let sum = encode(&mut out, seed(JOURNAL), sequence, part, is_stamp, synced, &payload);
             prop_assert_eq!(out.pop(), Some(b'\n'));
             prop_assert!(std::str::from_utf8(&out).is_ok_and(|text| !text.contains(char::is_control)));
             prop_assert!(out.len() <= FRAME_MAX + payload.len() * ESCAPE_MAX);
-            let entry = parse(&out, JOURNAL).unwrap();
+            let entry = parse(&out, seed(JOURNAL)).unwrap();
             prop_assert_eq!((entry.sequence, entry.part, entry.is_stamp), (sequence, part, is_stamp));
             prop_assert_eq!((entry.synced, entry.sum), (synced, sum));
             prop_assert_eq!(&*unescape(entry.text).unwrap(), &payload[..]);
@@ -369,12 +379,12 @@ mod tests {
         #[test]
         fn a_changed_byte_shows(payload: Vec<u8>, at: prop::sample::Index, to: u8) {
             let mut out = Vec::new();
-            encode(&mut out, JOURNAL, 7, Part::WHOLE, false, 6, &payload);
+            encode(&mut out, seed(JOURNAL), 7, Part::WHOLE, false, 6, &payload);
             out.pop();
             let at = at.index(out.len());
             prop_assume!(out[at] != to);
             out[at] = to;
-            prop_assert!(parse(&out, JOURNAL).is_err());
+            prop_assert!(parse(&out, seed(JOURNAL)).is_err());
         }
     }
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use super::record::Flaw;
 use super::scan::Scan;
+use super::seek;
 use super::segment::Segment;
 use crate::error::{Error, Result};
-use crate::host::{Host, Open, directory_of};
+use crate::host::{Errno, Host, Open, directory_of};
 use crate::scratch;
 
 /// In the name of a file that a repair has replaced.
@@ -93,6 +94,39 @@ pub(super) fn set_aside<H: Host>(
     }
     let (offset, bytes) = (range.start, range.end - range.start);
     Ok(Recovery { offset, bytes, quarantine: path, cause: flaw.to_string() })
+}
+
+/// The most that [`write_again`] writes, in bytes.
+const AGAIN_MAX: u64 = 4 * 1024 * 1024;
+
+/// Writes what is not known to be synced once more, as it stands. A process whose sync failed may have died before it could
+/// tell anyone: the kernel takes its data for written by now, and no later sync would, unless it is written again. Whoever
+/// had the file open then hears of the failure; this is for those who open it afterwards.
+pub(super) fn write_again<H: Host>(host: &H, segment: &Segment<H>, scan: &Scan) -> Result<()> {
+    let end = scan.course.end;
+    let from = match scan.course.next {
+        Some(next) if next - 1 > scan.synced => seek::seek(host, segment, scan.synced + 1)?.offset,
+        _ => return Ok(()),
+    };
+    let fail = |errno| Error::host("write the end of the journal again", &segment.path, errno);
+    let size = usize::try_from(end - from).ok().filter(|_| end - from <= AGAIN_MAX);
+    let Some(size) = size else { return Ok(()) };
+    let mut bytes = vec![0; size];
+    let mut read = 0;
+    while read < size {
+        match host.read_at(&segment.file, from + read as u64, &mut bytes[read..]).map_err(fail)? {
+            0 => return Err(fail(Errno::IO)),
+            more => read += more,
+        }
+    }
+    let mut written = 0;
+    while written < size {
+        match host.write_at(&segment.file, from + written as u64, &bytes[written..]).map_err(fail)? {
+            0 => return Err(fail(Errno::NOSPC)),
+            more => written += more,
+        }
+    }
+    Ok(())
 }
 
 /// A new name beside the journal's file for something that is kept.

@@ -104,7 +104,7 @@ pub(super) fn put<H: Host>(
     let stat = done?;
     let is_settled = sync_directory(host, target).is_ok();
     let (path, body) = (target.to_owned(), first_line.len() as u64);
-    let segment = Segment { path, file: Arc::new(file), id: stat.id, head, body };
+    let segment = Segment::of(path, Arc::new(file), stat.id, head, body);
     Ok(Placed { segment, end: stat.size, is_settled })
 }
 

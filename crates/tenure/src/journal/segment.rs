@@ -36,9 +36,19 @@ pub(super) struct Segment<H: Host> {
     pub(super) head: Head,
     /// Where the records begin.
     pub(super) body: u64,
+    /// What the sums of its records begin with.
+    pub(super) seed: u32,
 }
 
 impl<H: Host> Segment<H> {
+    pub(super) fn of(path: PathBuf, file: Arc<H::File>, id: FileId, head: Head, body: u64) -> Segment<H> {
+        let seed = match head {
+            Head::Checked(header) => record::seed(header.journal),
+            Head::Plain(_) => 0,
+        };
+        Segment { path, file, id, head, body, seed }
+    }
+
     /// Opens a file of a journal; `None` if there is none, or an empty one that is yet to become one.
     ///
     /// # Errors
@@ -78,7 +88,7 @@ impl<H: Host> Segment<H> {
                 }
             }
         };
-        Ok(Some(Segment { path: path.to_owned(), file, id: stat.id, head, body }))
+        Ok(Some(Segment::of(path.to_owned(), file, stat.id, head, body)))
     }
 
     /// The sequence of its first record; lines of the plain format are counted from 1.
@@ -96,7 +106,7 @@ impl<H: Host> Segment<H> {
         next: Option<u64>,
     ) -> std::result::Result<Entry<'a>, Flaw> {
         match &self.head {
-            Head::Checked(header) => record::parse(line, header.journal),
+            Head::Checked(_) => record::parse(line, self.seed),
             Head::Plain(_) => Ok(Entry {
                 sequence: next.unwrap_or(1),
                 part: Part::WHOLE,

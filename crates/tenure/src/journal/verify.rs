@@ -219,7 +219,9 @@ fn examine<H: Host>(
 pub(super) fn verify<H: Host>(journal: &Journal<H>, progress: impl FnMut(u64, u64)) -> Result<Report> {
     let mut report = Report::default();
     let mut sequences: Option<(u64, u64)> = None;
-    for (segment, pieces) in examine(journal, progress)? {
+    let examined = examine(journal, progress)?;
+    let last = examined.len() - 1;
+    for (number, (segment, pieces)) in examined.into_iter().enumerate() {
         report.files += 1;
         report.bytes += pieces.list.last().map_or(segment.body, |piece| piece.range.end);
         let (sound, tail) = pieces.list.split_at(pieces.before_tail(pieces.synced));
@@ -233,7 +235,10 @@ pub(super) fn verify<H: Host>(journal: &Journal<H>, progress: impl FnMut(u64, u6
                 Some(flaw) => report.damage.push(damage(&segment, piece, flaw)),
             }
         }
-        if let (Some(begin), Some(end)) = (tail.first(), tail.last()) {
+        // What stands there in a file that was left after a sync had failed stands in the next file, too.
+        if let (Some(begin), Some(end)) = (tail.first(), tail.last())
+            && number == last
+        {
             let (offset, bytes) = (begin.range.start, end.range.end - begin.range.start);
             let cause = begin.flaw.unwrap_or(Flaw::Torn).to_string();
             report.tail = Some(TailFound { offset, bytes, cause });

@@ -38,6 +38,11 @@ impl<H: Host> Default for Shared<H> {
 }
 
 impl<H: Host> Shared<H> {
+    /// Whether the file at this path has been written to.
+    pub(super) fn is_known(&self, target: &Path) -> bool {
+        self.known.as_ref().is_some_and(|known| known.segment.path == target)
+    }
+
     /// Takes note that the records of a file up to this sequence are synced.
     pub(super) fn note_synced(&mut self, file: FileId, sequence: u64) {
         let before = self.synced.filter(|(of, _)| *of == file).map_or(0, |(_, before)| before);
@@ -103,7 +108,7 @@ impl<'a, H: Host> Writer<'a, H> {
                 |stat: Stat| stat.id == known.segment.id && stat.size >= known.end && stat.links <= 1;
             stat.is_some_and(is_same) && known.segment.path == target
         });
-        let is_newcomer = known.is_none();
+        let is_new = known.is_none();
         let (segment, found) = match known {
             Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
                 let known = Known { segment, end, next, sum };
@@ -153,6 +158,9 @@ impl<'a, H: Host> Writer<'a, H> {
                 shared.suspects.push(segment.id);
             }
         }
+        if is_new && segment.is_checked() && journal.durability == Durability::Power {
+            recover::write_again(host, &segment, &found)?;
+        }
         if let Head::Checked(Header { base, .. }) = segment.head {
             let mut shared = journal.shared();
             shared.note_synced(segment.id, found.synced);
@@ -163,7 +171,7 @@ impl<'a, H: Host> Writer<'a, H> {
         }
         let Course { end, next, sum, .. } = found.course;
         let known = Known { end, next: next.unwrap_or(1), sum, segment };
-        if is_newcomer && journal.durability == Durability::Power {
+        if is_new && journal.durability == Durability::Power {
             vouch(journal, &known);
         }
         Writer { journal, target, known }.ready().map(Some)
@@ -211,10 +219,10 @@ impl<'a, H: Host> Writer<'a, H> {
             let of = u32::try_from(batch.records.len()).expect("checked before it was queued");
             for (record, place) in batch.records.iter().zip(1..) {
                 match segment.head {
-                    Head::Checked(Header { journal, .. }) => {
+                    Head::Checked(_) => {
                         let part = Part { place, of };
                         let is_stamp = batch.is_stamped && part.ends();
-                        sum = record::encode(&mut text, journal, next, part, is_stamp, synced, record);
+                        sum = record::encode(&mut text, segment.seed, next, part, is_stamp, synced, record);
                     }
                     Head::Plain(_) => {
                         text.extend_from_slice(record);

@@ -36,6 +36,10 @@ pub struct Journals(BTreeMap<Site, Queue>);
 struct Queue {
     /// In the order in which they came.
     members: Vec<Member>,
+    /// How many parcels the last leader wrote.
+    together: usize,
+    /// The leader, who waits for as many to come again.
+    gathers: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -66,25 +70,36 @@ impl Queue {
         next.waker.take()
     }
 
+    /// Whether the leader has as many behind it as were written together last time.
+    fn is_gathered(&self) -> bool {
+        self.members.len() >= self.together
+    }
+
     fn place(&self, thread: u64) -> Option<usize> {
         self.members.iter().position(|member| member.thread == thread)
     }
 }
 
 impl Journals {
-    /// Joins the queue for a journal, and says whether this thread leads.
+    /// Joins the queue for a journal, and says whether this thread leads, and whom to wake.
     ///
     /// # Errors
     ///
     /// [`Occupied`] if `thread` stands in that queue already: it would wait for itself.
-    pub fn join(&mut self, site: &Site, thread: u64, parcel: Parcel) -> Result<bool, Occupied> {
+    pub fn join(
+        &mut self,
+        site: &Site,
+        thread: u64,
+        parcel: Parcel,
+    ) -> Result<(bool, Option<Waker>), Occupied> {
         let queue = self.0.entry(site.clone()).or_default();
         if queue.place(thread).is_some() {
             return Err(Occupied);
         }
         queue.members.push(Member { thread, parcel, stage: Stage::Waits, waker: None });
         let _first_has_no_waker_yet = queue.promote();
-        Ok(matches!(queue.members.last().expect("just pushed").stage, Stage::Leads))
+        let leads = matches!(queue.members.last().expect("just pushed").stage, Stage::Leads);
+        Ok((leads, if queue.is_gathered() { queue.gathers.take() } else { None }))
     }
 
     /// How many stand in a journal's queue.
@@ -120,6 +135,15 @@ impl Journals {
         }
     }
 
+    /// Whether as many wait by now as were written together last time; if not, `waker` is called when they do. Those who were
+    /// told a moment ago often come again at once, and each that comes in time saves a sync.
+    pub fn gather(&mut self, site: &Site, waker: &Waker) -> bool {
+        let Some(queue) = self.0.get_mut(site) else { return true };
+        let is_gathered = queue.is_gathered();
+        queue.gathers = (!is_gathered).then(|| waker.clone());
+        is_gathered
+    }
+
     /// The leader draws everybody who waits, in the order of their coming, for as long as `wants` says so of their parcels.
     pub fn draw(
         &mut self,
@@ -129,13 +153,15 @@ impl Journals {
     ) -> Vec<(u64, Parcel)> {
         let Some(queue) = self.0.get_mut(site) else { return Vec::new() };
         let waiting = queue.members.iter_mut().filter(|member| matches!(member.stage, Stage::Waits));
-        waiting
+        let drawn: Vec<_> = waiting
             .take_while(|member| wants(&member.parcel))
             .map(|member| {
                 member.stage = Stage::Drawn(leader);
                 (member.thread, member.parcel.clone())
             })
-            .collect()
+            .collect();
+        (queue.together, queue.gathers) = (drawn.len() + 1, None);
+        drawn
     }
 
     /// Tells a thread, whom this leader drew, what became of its parcel.
@@ -192,7 +218,7 @@ impl Journals {
         for (site, queue) in &self.0 {
             site.hash(state);
             let leads = queue.members.iter().any(|member| matches!(member.stage, Stage::Leads));
-            leads.hash(state);
+            (leads, queue.is_gathered()).hash(state);
             let Some(at) = queue.place(thread) else { continue };
             std::mem::discriminant(&queue.members[at].stage).hash(state);
             match &queue.members[at].stage {
@@ -217,7 +243,7 @@ impl Journals {
 
 impl Hash for Queue {
     fn hash<S: Hasher>(&self, state: &mut S) {
-        self.members.len().hash(state);
+        (self.members.len(), self.together, self.gathers.is_some()).hash(state);
         for member in &self.members {
             (member.thread, member.waker.is_some(), format!("{:?}", member.parcel)).hash(state);
             std::mem::discriminant(&member.stage).hash(state);
@@ -250,17 +276,20 @@ mod tests {
     #[test]
     fn the_first_leads_and_then_who_came_behind_those_it_drew() {
         let (mut journals, site) = (Journals::default(), site());
-        assert_eq!(journals.join(&site, 1, parcel(1)), Ok(true));
-        assert_eq!(journals.join(&site, 2, parcel(2)), Ok(false));
-        assert_eq!(journals.join(&site, 2, parcel(2)), Err(Occupied));
+        assert!(journals.join(&site, 1, parcel(1)).unwrap().0);
+        assert!(!journals.join(&site, 2, parcel(2)).unwrap().0);
+        assert!(journals.join(&site, 2, parcel(2)).is_err());
         assert_eq!(journals.draw(&site, 1, |_| true).len(), 1);
-        assert_eq!(journals.join(&site, 3, parcel(3)), Ok(false));
+        assert!(!journals.join(&site, 3, parcel(3)).unwrap().0);
         assert_eq!((place(&mut journals, 2), place(&mut journals, 3)), ("Drawn".into(), "Waits".into()));
         assert!(!journals.give_up(&site, 2));
         assert!(journals.tell(&site, 1, 2, parcel(20)).is_some());
         assert_eq!(place(&mut journals, 2), "Told(20)");
         assert_eq!(journals.quit(&site, 1, &parcel(0)).len(), 1, "the third is woken");
         assert_eq!(place(&mut journals, 3), "Leads");
+        assert!(!journals.gather(&site, Waker::noop()), "two were written together");
+        assert!(journals.join(&site, 2, parcel(2)).unwrap().1.is_some(), "and the second has come again");
+        assert!(journals.gather(&site, Waker::noop()) && journals.give_up(&site, 2));
         assert!(!journals.give_up(&site, 3));
         assert!(journals.quit(&site, 3, &parcel(0)).is_empty() && journals.is_idle());
     }
