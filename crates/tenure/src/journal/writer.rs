@@ -17,6 +17,10 @@ use crate::scratch;
 /// The last sequence behind which an append of any size has room.
 const SEQUENCE_MAX: u64 = u64::MAX - (1 << 40);
 
+/// How many records that nobody says are synced a newcomer reads without syncing them, who is not asked for that: the next one
+/// would read them again.
+const UNSYNCED_MAX: u64 = 10_000;
+
 /// What the clones of a journal know together.
 pub(super) struct Shared<H: Host> {
     /// The file's end as it was when the lock was last let go. Taken out while it is worked with.
@@ -108,7 +112,7 @@ impl<'a, H: Host> Writer<'a, H> {
                 |stat: Stat| stat.id == known.segment.id && stat.size >= known.end && stat.links <= 1;
             stat.is_some_and(is_same) && known.segment.path == target
         });
-        let is_newcomer = known.is_none();
+        let is_new = known.is_none();
         let (segment, found) = match known {
             Some(Known { segment, end, next, sum }) if stat.is_some_and(|stat| stat.size == end) => {
                 let known = Known { segment, end, next, sum };
@@ -158,7 +162,10 @@ impl<'a, H: Host> Writer<'a, H> {
                 shared.suspects.push(segment.id);
             }
         }
-        if is_newcomer && segment.is_checked() && journal.durability == Durability::Power {
+        let vouches = is_new
+            && segment.is_checked()
+            && (journal.durability == Durability::Power || found.course.records > UNSYNCED_MAX);
+        if vouches {
             recover::write_again(host, &segment, &found)?;
         }
         if let Head::Checked(Header { base, .. }) = segment.head {
@@ -171,7 +178,7 @@ impl<'a, H: Host> Writer<'a, H> {
         }
         let Course { end, next, sum, .. } = found.course;
         let known = Known { end, next: next.unwrap_or(1), sum, segment };
-        if is_newcomer && journal.durability == Durability::Power {
+        if vouches {
             vouch(journal, &known);
         }
         Writer { journal, target, known }.ready().map(Some)
@@ -227,7 +234,7 @@ impl<'a, H: Host> Writer<'a, H> {
                     Head::Plain(_) => {
                         text.extend_from_slice(record);
                         text.push(b'\n');
-                        sum = crc32c::crc32c(record);
+                        sum = crc32c::crc32c_append(segment.seed, record);
                     }
                 }
                 next += 1;
