@@ -420,3 +420,16 @@ fn a_symbolic_link_means_the_file_behind_it() {
     assert_eq!(all(&journal), ["a", "b"]);
     assert!(place.beside("000001").exists() && fs::symlink_metadata(&link).unwrap().is_symlink());
 }
+
+#[test]
+fn the_last_records_are_found_from_the_end() {
+    let place = Place::new();
+    let journal = place.journal();
+    assert_eq!(rest(&mut journal.read_last(3).unwrap()), [""; 0]);
+    journal.append(soon(), ["a", "b", "c"]).unwrap();
+    journal.rotate(soon()).unwrap();
+    journal.append(soon(), ["d"]).unwrap();
+    for (count, last) in [(0, ""), (1, "d"), (2, "cd"), (3, "bcd"), (9, "abcd"), (u64::MAX, "abcd")] {
+        assert_eq!(rest(&mut journal.read_last(count).unwrap()).concat(), last, "{count}");
+    }
+}

@@ -278,6 +278,16 @@ impl<H: Host> Journal<H> {
         Reader::begin(self, cursor)
     }
 
+    /// The last `count` records, or fewer where sequences are missing among them, and what comes then. Finds them without
+    /// reading what stands before, in the checked format; in the plain one the whole journal is read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Journal::read_from`].
+    pub fn read_last(&self, count: u64) -> Result<Reader<H>> {
+        Reader::last(self, count)
+    }
+
     /// The latest stamp, `None` if there is none.
     ///
     /// # Errors

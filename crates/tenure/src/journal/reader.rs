@@ -16,7 +16,7 @@ use super::cursor::{Cursor, Place};
 use super::lines::{Line, Lines};
 use super::record::unescape;
 use super::recover::damaged;
-use super::scan::{Course, scan};
+use super::scan::{Course, scan, scan_end};
 use super::seek::{ANOTHER, Found, LOST, beginning, files, find, locate, oldest};
 use super::segment::{Head, LINE_MAX, Segment};
 use super::writer::cursor;
@@ -193,6 +193,23 @@ impl<H: Host> Reader<H> {
         };
         reader.beyond = from.and_then(Cursor::sequence).unwrap_or(0);
         reader.ensure_open()?;
+        Ok(reader)
+    }
+
+    pub(super) fn last(journal: &Journal<H>, count: u64) -> Result<Reader<H>> {
+        let mut reader = Reader::begin(journal, None)?;
+        let target = journal.target()?;
+        let active = Segment::open(&journal.host, &target, &journal.format, Open::Read)?;
+        if let Some(active) = active.filter(Segment::is_checked) {
+            let end = scan_end(&journal.host, &active)?.course.next.unwrap_or(active.base());
+            let first = end.saturating_sub(count).max(1);
+            if let Some(mut found) = locate(journal, &target, first)? {
+                // Nobody asked for those by their numbers.
+                found.missed = None;
+                reader.beyond = first - 1;
+                reader.enter(found);
+            }
+        }
         Ok(reader)
     }
 
