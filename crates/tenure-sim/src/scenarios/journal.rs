@@ -27,8 +27,9 @@ pub(super) const FIRST: &str = "cc2c699f 1 1/1 0 <90>\n";
 /// Its second.
 pub(super) const SECOND: &str = "632ce6a1 2 1/1 1 <91>\n";
 
-/// Its second, of which the beginning is on the disk and the rest is not, so that zeros stand there.
-const TORN: &str = "faa193ac 2 1/1\0\0\0\0\0\0\n";
+/// Its second, of which the beginning is on the disk and the rest is not, so that zeros stand there. It is as long as another
+/// that comes in its place.
+const TORN: &str = "faa193ac 2 1/1\0\0\0\0\0\0\0\n";
 
 /// Its third, written when the second was not synced yet.
 const BEHIND: &str = "7e72fc1a 3 1/1 1 <9>\n";

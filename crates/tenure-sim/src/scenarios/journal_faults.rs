@@ -24,11 +24,19 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 twice(Setting::of(1, 1).fault(FAULTS).power(Loss::Minimal)),
-                Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal),
+                Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal).long(),
                 Setting::of(2, 1).fault(FAULTS).long(),
                 Setting::of(2, 1).crashes(1).fault(&[Fault::Sync]).power(Loss::Minimal).long(),
             ],
             sometimes: &["a sync that failed", "a refusal"],
+            ..BASE
+        },
+        Scenario {
+            name: "journal-suspect",
+            about: "a sync fails, and the file is left for another, while two processes append",
+            body: append_one,
+            settings: vec![Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal)],
+            sometimes: &["a sync that failed"],
             ..BASE
         },
         Scenario {

@@ -5,8 +5,8 @@ use tenure::{Durability, Journal, Reached, Wait};
 
 use super::document::FAULTS;
 use super::journal::{
-    BASE, FIRST, Following, HEADER, NAME, PAIR, SECOND, append, append_one, append_pair, bare, excuse,
-    follow, journal, judge_missing, kept, own, torn,
+    BASE, FIRST, Following, HEADER, NAME, SECOND, append, append_one, append_pair, bare, excuse, follow,
+    journal, judge_missing, kept, own, torn,
 };
 use crate::host::Sim;
 use crate::op::Fault;
@@ -69,17 +69,13 @@ fn rotations() -> Vec<Scenario> {
         },
         Scenario {
             name: "journal-rotate-read",
-            about: "one process reads while another appends twice, each time to a new file",
-            setup: two_records,
+            about: "one process reads, and reads on, while another appends to a new file",
+            setup: one_record,
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 2),
-                _ => {
-                    let journal = journal(ctx).rotate_at(1);
-                    append(ctx, &journal, Durability::Power, &[own(ctx, PAIR), own(ctx, PAIR + 1)]);
-                    append(ctx, &journal, Durability::Power, &[own(ctx, 1)]);
-                }
+                _ => rotate_and_append(ctx),
             },
-            settings: vec![Setting::of(2, 1).crashes(1)],
+            settings: vec![Setting::of(2, 1), Setting::of(2, 1).crashes(1).long(), Setting::of(3, 1).long()],
             ..BASE
         },
         Scenario {
@@ -98,8 +94,9 @@ fn rotations() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 1).power(Loss::Minimal),
-                Setting::of(2, 1).fault(FAULTS),
-                Setting::of(3, 1),
+                Setting::of(1, 1).fault(FAULTS).power(Loss::Minimal),
+                Setting::of(2, 1).fault(FAULTS).long(),
+                Setting::of(3, 1).long(),
             ],
             ..BASE
         },
@@ -139,7 +136,8 @@ fn resets() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 1).power(Loss::Minimal),
-                Setting::of(2, 1).fault(FAULTS),
+                Setting::of(1, 1).fault(FAULTS).power(Loss::Minimal),
+                Setting::of(2, 1).fault(FAULTS).long(),
                 Setting::of(2, 1).fault(&[Fault::LostReply]),
                 Setting::of(3, 1).long(),
             ],
@@ -147,19 +145,18 @@ fn resets() -> Vec<Scenario> {
         },
         Scenario {
             name: "journal-reset-files",
-            about: "what is taken away stands in two files, or in the first of them",
+            about: "what is taken away stands in two files",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => reset(ctx, 2),
-                1 => append_one(ctx),
-                _ => reset(ctx, 1),
+                _ => append_one(ctx),
             },
             judge: |ctx| judge_missing(ctx, true),
             settings: vec![
                 Setting::of(1, 1).power(Loss::Minimal),
                 Setting::of(1, 1).fault(FAULTS).power(Loss::Minimal),
-                Setting::of(2, 1).crashes(1),
-                Setting::of(2, 1).power(Loss::Minimal),
+                Setting::of(2, 1).crashes(1).long(),
+                Setting::of(2, 1).power(Loss::Minimal).long(),
             ],
             ..BASE
         },
@@ -196,6 +193,13 @@ fn resets() -> Vec<Scenario> {
             ..BASE
         },
     ]
+}
+
+/// A journal with one record.
+fn one_record(world: &mut World) {
+    bare(world);
+    put_file(world, NAME, [HEADER, FIRST].concat().as_bytes());
+    kept(world, 1, 90);
 }
 
 /// A journal with two records.

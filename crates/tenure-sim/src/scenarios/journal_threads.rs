@@ -27,7 +27,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal),
                 twice(Setting::of(2, 1).fault(&[Fault::NoSpace, Fault::Short])),
-                Setting::of(3, 1),
+                Setting::of(3, 1).long(),
                 Setting::of(3, 1).crashes(1).long(),
                 Setting::of(3, 1).fault(&[Fault::Sync]).power(Loss::Minimal).long(),
             ],
@@ -53,7 +53,7 @@ pub(super) fn all() -> Vec<Scenario> {
             about: "threads of one process append, and so does another process",
             setup: threads_and_a_stranger,
             body: append_one,
-            settings: vec![Setting::of(3, 1), Setting::of(3, 1).crashes(1).long()],
+            settings: vec![Setting::of(3, 1).long(), Setting::of(3, 1).crashes(1).long()],
             ..BASE
         },
         Scenario {
@@ -71,7 +71,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 1 => append_one(ctx),
                 _ => drop(Lock::flock_on(ctx.host, "/d/j.lock").acquire(Wait::Forever)),
             },
-            settings: vec![Setting::of(3, 1), Setting::of(3, 1).crashes(1)],
+            settings: vec![Setting::of(3, 1), Setting::of(3, 1).crashes(1).long()],
             sometimes: &["a refusal"],
             ..BASE
         },
