@@ -241,7 +241,7 @@ impl<H: Host> Journal<H> {
     }
 
     /// Takes away every record up to `through`, or all there are, and leaves a stamp, in one step. What was appended after
-    /// `through` stays, before the stamp: so a reader that has worked a journal off empties it and loses nothing that came
+    /// `through` stays, before the stamp, and so does a batch in the middle of which `through` stands, whole: so a reader that has worked a journal off empties it and loses nothing that came
     /// meanwhile.
     ///
     /// Sequences go on; whoever has not read what is taken away is told so ([`Missed`]).
