@@ -402,7 +402,8 @@ fn replace<H: Host>(
     let sequences = ends.last().and_then(|(_, written)| written.sequences);
     let reached = placed.reached();
     writer.known = placed.known(journal, next, sum);
-    if reset.is_some() {
+    // If a power loss could bring back the file before, the older ones must still be there with what was to stay.
+    if reset.is_some() && reached == Reached::Power {
         remove_older(writer)?;
     }
     Ok(receipt(writer, sequences, reached))
