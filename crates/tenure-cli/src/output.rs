@@ -47,8 +47,10 @@ fn unwritten(error: &std::io::Error) -> Failure {
 
 /// Says something to the person.
 pub(crate) fn tell(message: impl fmt::Display) {
+    // In one piece, which others who tell something at the same time can't come into.
+    let line = format!("tenure: {message}\n");
     // If stderr is gone, there is nobody to tell.
-    let _nobody_listens = writeln!(std::io::stderr(), "tenure: {message}");
+    let _nobody_listens = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Says for whom this process waits.

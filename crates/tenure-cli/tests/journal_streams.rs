@@ -16,7 +16,6 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use common::{Ended, TENURE, directory, names, run, tenure};
 use rustix::process::Signal;
@@ -105,9 +104,10 @@ fn ctrl_c_loses_no_line_that_its_writer_still_writes() {
     let told = "tenure: interrupted; what the input still brings is appended. Once more ends this at once\n";
     assert_eq!(ended.stderr, told);
     assert_eq!(out(path, "$T log j"), "one\ntwo\nthree\n", "and no stamp, which would say that it is all");
-    let append = Running::start(&mut tenure_command(path, &["append", "j"]));
+    let mut append = Running::start(&mut tenure_command(path, &["append", "--json", "j"]));
     // Before it catches the signal, that ends it as well.
-    std::thread::sleep(Duration::from_millis(200));
+    append.say("four\n");
+    append.until_stdout("[4,4]");
     append.signal(Signal::INT);
     eventually("word of the signal", || append.stderr().contains("interrupted"));
     append.signal(Signal::INT);

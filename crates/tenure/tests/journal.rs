@@ -305,7 +305,7 @@ fn plain_files_are_those_of_report_b() {
     let mut reader = journal.read_from(Some(&receipt.cursor)).unwrap();
     let stamped = journal.append_and_stamp(soon(), ["DELETED src/a.ts"], "1700000000001").unwrap();
     assert_eq!(place.text(), "# codegraph-journal v1 1700000000001\nsrc/a.ts\nsrc/b.ts\nDELETED src/a.ts\n");
-    assert_eq!(payloads(&mut reader), ["DELETED src/a.ts"]);
+    assert_eq!(payloads(&mut reader), ["missed None", "src/a.ts", "src/b.ts", "DELETED src/a.ts"]);
     journal.append(soon(), ["src/c.ts"]).unwrap();
     journal.rotate(soon()).unwrap();
     journal.append(soon(), ["src/d.ts"]).unwrap();

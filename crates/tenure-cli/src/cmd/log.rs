@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::process::ExitCode;
 
-use tenure::Wait;
 use tenure::journal::{Entry, Missed};
+use tenure::{Journal, Wait};
 
 use super::get::reader_gone;
 use super::kind::exists;
@@ -24,7 +24,10 @@ pub(crate) fn log(args: &Log) -> Result<ExitCode, Failure> {
         output::tell(format_args!("{}: no such file; waiting for it", args.journal.display()));
     }
     let journal = args.format.open(&args.journal);
-    let mut reader = journal.read_from(args.since.as_ref())?;
+    let mut reader = match (&args.since, args.last) {
+        (None, Some(count)) if has_last(&journal, count)? => journal.read_last(count as u64)?,
+        (since, _) => journal.read_from(since.as_ref())?,
+    };
     let mut printer = Printer { args, style: Style::of_stdout(), text: Vec::new(), is_read: true };
     let mut last = args.last.map(Last::new);
     // Damage ends this, when everything before it is printed.
@@ -68,6 +71,21 @@ pub(crate) fn log(args: &Log) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether that many records stand at the end with no number missing among them, so that what stands before need not be read.
+fn has_last(journal: &Journal, count: usize) -> Result<bool, Failure> {
+    let mut reader = journal.read_last(count as u64)?;
+    let mut found = 0;
+    while found < count {
+        match reader.next() {
+            Ok(Some(Entry::Record(_))) => found += 1,
+            Ok(Some(Entry::Missed(_))) => {}
+            // Who reads everything comes to the error, too.
+            Ok(None) | Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// The last records, and what is missing among them.

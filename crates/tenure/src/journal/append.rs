@@ -35,6 +35,10 @@ const DRAWN_MAX: usize = 8 * 1024 * 1024;
 /// How long a leader waits for those who were told a moment ago: less than a sync takes, which each of them saves.
 const GATHERING: Duration = Duration::from_micros(100);
 
+/// How long the lock is waited for to leave a file of which a sync has failed: another process that syncs it meanwhile may be
+/// told that all is well.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
 /// What a thread wants written.
 #[derive(Debug)]
 struct Wanted {
@@ -261,7 +265,8 @@ fn write<H: Host>(
     }
     if is_synced && reached == Reached::Unknown {
         // If this fails, too, the next append tries again, and fails if it can't.
-        let _left_later = rewrite::locked(journal, &Wait::Never.into(), |_| Ok(()));
+        let wait = Wait::Until(journal.host.now() + LEAVE_WAIT);
+        let _left_later = rewrite::locked(journal, &wait.into(), |_| Ok(()));
     }
     let reached = if wants_sync(own) { reached } else { Reached::Process };
     written.first().map(|done| receipt(*done, reached, recovery)).ok_or_else(failure)

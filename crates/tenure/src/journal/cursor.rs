@@ -9,9 +9,10 @@ use crate::host::FileId;
 /// A place between two records of a journal, to go on reading from: a short text without blanks ([`fmt::Display`],
 /// [`FromStr`]), to be kept wherever the reader keeps what it has done.
 ///
-/// It holds good across rotation, and in the checked format across repair and stamps, too. In the plain format, whose lines
-/// have no numbers, it names a file and a place behind its header, and the checksum of the line before it: a file that was
-/// rewritten by another program can mislead it, though hardly.
+/// It holds good across rotation, and in the checked format across repair, stamps and resets, too. In the plain format, whose
+/// lines have no numbers, it names a file, a place behind its header, and the checksum of the header and of the line before
+/// that place: behind a new stamp nobody can tell what was read before, so the whole file is read again, and the reader is
+/// told so ([`Missed`](super::Missed)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub(super) Place);
 

@@ -241,7 +241,7 @@ impl<H: Host> Journal<H> {
     }
 
     /// Takes away every record up to `through`, or all there are, and leaves a stamp, in one step. What was appended after
-    /// `through` stays, before the stamp: so a reader that has worked a journal off empties it and loses nothing that came
+    /// `through` stays, before the stamp, and so does a batch in the middle of which `through` stands, whole: so a reader that has worked a journal off empties it and loses nothing that came
     /// meanwhile.
     ///
     /// Sequences go on; whoever has not read what is taken away is told so ([`Missed`]).
@@ -276,6 +276,16 @@ impl<H: Host> Journal<H> {
     /// [`Error::is_permission`], [`Error::is_io`].
     pub fn read_from(&self, cursor: Option<&Cursor>) -> Result<Reader<H>> {
         Reader::begin(self, cursor)
+    }
+
+    /// The last `count` records, or fewer where sequences are missing among them, and what comes then. Finds them without
+    /// reading what stands before, in the checked format; in the plain one the whole journal is read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Journal::read_from`].
+    pub fn read_last(&self, count: u64) -> Result<Reader<H>> {
+        Reader::last(self, count)
     }
 
     /// The latest stamp, `None` if there is none.

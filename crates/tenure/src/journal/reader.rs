@@ -16,7 +16,7 @@ use super::cursor::{Cursor, Place};
 use super::lines::{Line, Lines};
 use super::record::unescape;
 use super::recover::damaged;
-use super::scan::{Course, scan};
+use super::scan::{Course, scan, scan_end};
 use super::seek::{ANOTHER, Found, LOST, beginning, files, find, locate, oldest};
 use super::segment::{Head, LINE_MAX, Segment};
 use super::writer::cursor;
@@ -142,6 +142,7 @@ impl<H: Host> OpenSegment<H> {
     ) -> Result<bool> {
         let OpenSegment { segment, lines, course, .. } = self;
         let fail = |errno| Error::host("read the journal", &segment.path, errno);
+        let mut gone = None;
         while let Some(line) = lines.next().map_err(fail)? {
             let Line::Whole { at, text } = line else { break };
             let Ok(entry) = segment.parse(text, course.next) else { break };
@@ -150,11 +151,9 @@ impl<H: Host> OpenSegment<H> {
                 && entry.part.begins()
                 && !course.is_in_batch()
             {
-                let gone = Missed { sequences: Some((next, entry.sequence - 1)) };
-                (course.next, course.sum) = (Some(entry.sequence), 0);
-                *missed = Some((gone, cursor(segment, course.end, entry.sequence, 0)));
-                lines.rewind(course.end);
-                return Ok(true);
+                // Told with the whole batch: what stands before a part of one may yet turn out to be damage.
+                let missing = Missed { sequences: Some((next, entry.sequence - 1)) };
+                gone = Some((missing, cursor(segment, course.end, entry.sequence, 0)));
             }
             let payload = if segment.is_checked() { unescape(entry.text) } else { Some(entry.text.into()) };
             let after = at + text.len() as u64 + 1;
@@ -166,6 +165,7 @@ impl<H: Host> OpenSegment<H> {
                 cursor: cursor(segment, after, entry.sequence + 1, entry.sum),
             });
             if !course.is_in_batch() {
+                *missed = gone;
                 return Ok(true);
             }
         }
@@ -193,6 +193,23 @@ impl<H: Host> Reader<H> {
         };
         reader.beyond = from.and_then(Cursor::sequence).unwrap_or(0);
         reader.ensure_open()?;
+        Ok(reader)
+    }
+
+    pub(super) fn last(journal: &Journal<H>, count: u64) -> Result<Reader<H>> {
+        let mut reader = Reader::begin(journal, None)?;
+        let target = journal.target()?;
+        let active = Segment::open(&journal.host, &target, &journal.format, Open::Read)?;
+        if let Some(active) = active.filter(Segment::is_checked) {
+            let end = scan_end(&journal.host, &active)?.course.next.unwrap_or(active.base());
+            let first = end.saturating_sub(count).max(1);
+            if let Some(mut found) = locate(journal, &target, first)? {
+                // Nobody asked for those by their numbers.
+                found.missed = None;
+                reader.beyond = first - 1;
+                reader.enter(found);
+            }
+        }
         Ok(reader)
     }
 
@@ -342,7 +359,22 @@ impl<H: Host> Reader<H> {
         let (journal, target) = (&self.journal, self.journal.target()?);
         let host = &journal.host;
         let found = match open.segment.head {
-            Head::Checked(_) => locate(journal, &target, open.course.next.unwrap_or(1))?,
+            Head::Checked(_) => {
+                let next = open.course.next.unwrap_or(1);
+                match locate(journal, &target, next)? {
+                    // The record is not in any file, but later ones may be.
+                    Some(found) if found.segment.id == open.segment.id => {
+                        let files = files(journal, &target)?;
+                        let at = files.iter().position(|segment| segment.id == open.segment.id);
+                        at.and_then(|at| files.into_iter().nth(at + 1)).map(|segment| {
+                            let last = segment.base().saturating_sub(1);
+                            let missed = Missed { sequences: Some((next, last)) };
+                            beginning(segment, (last >= next).then_some(missed))
+                        })
+                    }
+                    found => found,
+                }
+            }
             Head::Plain(_) => {
                 let files = files(journal, &target)?;
                 let at = files.iter().position(|segment| segment.id == open.segment.id);
@@ -382,9 +414,13 @@ impl<H: Host> Reader<H> {
             }
         }
         if found.missed.is_some() {
-            // Nothing was lost by rule, so it is damage if something stands where the records should.
+            // Nothing was lost by rule, so it is damage if something stands where the records should, and still does: a
+            // repair, or a reset, may have taken it away.
             let left = scan(host, &open.segment, open.course.clone(), u64::MAX)?;
-            if left.flawed.is_some() && found.segment.is_checked() {
+            let is_there = || -> Result<bool> {
+                Ok(files(journal, &target)?.iter().any(|segment| segment.id == open.segment.id))
+            };
+            if left.flawed.is_some() && found.segment.is_checked() && is_there()? {
                 return Err(damaged(&open.segment, &left));
             }
         }

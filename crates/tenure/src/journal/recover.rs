@@ -105,7 +105,7 @@ const AGAIN_MAX: u64 = 4 * 1024 * 1024;
 pub(super) fn write_again<H: Host>(host: &H, segment: &Segment<H>, scan: &Scan) -> Result<()> {
     let end = scan.course.end;
     let from = match scan.course.next {
-        Some(next) if next > scan.synced + 1 => seek::seek(host, segment, scan.synced + 1)?.offset,
+        Some(next) if next - 1 > scan.synced => seek::seek(host, segment, scan.synced + 1)?.offset,
         _ => return Ok(()),
     };
     let fail = |errno| Error::host("write the end of the journal again", &segment.path, errno);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::cursor::{Cursor, Place};
 use super::record::Header;
 use super::recover::{self, copy_range, sync_directory};
-use super::scan::{Course, scan, scan_all};
+use super::scan::{Course, scan, scan_all, scan_end};
 use super::seek::{self, Found};
 use super::segment::{Head, Segment, numbered, rotated};
 use super::writer::{Batch, Known, Writer};
@@ -394,13 +394,16 @@ fn replace<H: Host>(
     let placed = put(journal, target, Some(segment), head, kept, &text)?;
     let (next, sum) = match ends.last().map(|(_, written)| written.cursor.0) {
         Some(Place::Checked { sequence, sum, .. }) => (sequence + 1, sum),
-        Some(Place::Plain { sum, .. }) => (1, sum),
-        None => (1, if kept.is_empty() { 0 } else { writer.known.sum }),
+        // With another stamp, lines have other sums. Without it the cursor leads to the file's beginning.
+        Some(Place::Plain { .. }) | None => {
+            (1, scan_end(&journal.host, &placed.segment).map_or(0, |found| found.course.sum))
+        }
     };
     let sequences = ends.last().and_then(|(_, written)| written.sequences);
     let reached = placed.reached();
     writer.known = placed.known(journal, next, sum);
-    if reset.is_some() {
+    // If a power loss could bring back the file before, the older ones must still be there with what was to stay.
+    if reset.is_some() && reached == Reached::Power {
         remove_older(writer)?;
     }
     Ok(receipt(writer, sequences, reached))

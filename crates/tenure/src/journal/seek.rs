@@ -199,11 +199,14 @@ pub(super) fn find<H: Host>(journal: &Journal<H>, target: &Path, cursor: &Cursor
             {
                 return Ok(plain_at(files.swap_remove(at), offset, sum, None));
             }
-            let Some(active) = files.pop() else { return Err(Error::missing(target)) };
-            if ends_line(journal, &active, offset, sum)? {
-                return Ok(plain_at(active, offset, sum, None));
+            // It was replaced by one with the same header, or copied.
+            for at in (0..files.len()).rev() {
+                if ends_line(journal, &files[at], offset, sum)? {
+                    return Ok(plain_at(files.swap_remove(at), offset, sum, None));
+                }
             }
-            Ok(plain_at(active, 0, 0, Some(Missed { sequences: None })))
+            let oldest = files.into_iter().next().ok_or_else(|| Error::missing(target))?;
+            Ok(plain_at(oldest, 0, 0, Some(Missed { sequences: None })))
         }
         _ => conflict("the cursor is of the other format"),
     }
@@ -230,7 +233,7 @@ fn ends_line<H: Host>(journal: &Journal<H>, segment: &Segment<H>, offset: u64, s
         while let Some(line) = lines.next().map_err(fail)? {
             match line {
                 Line::Whole { at, text } if at + text.len() as u64 + 1 == end => {
-                    return Ok(crc32c::crc32c(text) == sum);
+                    return Ok(crc32c::crc32c_append(segment.seed, text) == sum);
                 }
                 Line::Whole { at, .. } if at < end => {}
                 _ => break,

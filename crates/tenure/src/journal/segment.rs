@@ -42,9 +42,9 @@ pub(super) struct Segment<H: Host> {
 
 impl<H: Host> Segment<H> {
     pub(super) fn of(path: PathBuf, file: Arc<H::File>, id: FileId, head: Head, body: u64) -> Segment<H> {
-        let seed = match head {
+        let seed = match &head {
             Head::Checked(header) => record::seed(header.journal),
-            Head::Plain(_) => 0,
+            Head::Plain(stamp) => crc32c::crc32c(stamp.as_deref().unwrap_or_default()),
         };
         Segment { path, file, id, head, body, seed }
     }
@@ -112,7 +112,7 @@ impl<H: Host> Segment<H> {
                 part: Part::WHOLE,
                 is_stamp: false,
                 synced: 0,
-                sum: crc32c::crc32c(line),
+                sum: crc32c::crc32c_append(self.seed, line),
                 text: line,
             }),
         }

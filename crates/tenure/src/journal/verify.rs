@@ -147,10 +147,6 @@ fn pieces<H: Host>(
             Some(Line::Whole { at, text }) => {
                 let taken = segment.parse(text, course.next).and_then(|entry| {
                     found.synced = found.synced.max(entry.synced);
-                    // Behind a flaw a batch is whole only if its beginning is there.
-                    if course.next.is_none() && !course.is_in_batch() && !entry.part.begins() {
-                        return Err(Flaw::Batch);
-                    }
                     course.take(&entry, at + text.len() as u64 + 1)
                 });
                 (Some(at), taken)
@@ -174,7 +170,8 @@ fn pieces<H: Host>(
                 let sequences = (expected, expected);
                 found.add(Piece { range: course.end..end, flaw: Some(flaw), records: 0, sequences });
                 lines.back(end);
-                course = Course::from(end, None, 0);
+                // What is older than what stands before it is no record of this place, behind a flaw either.
+                course = Course::from(end, Some(expected), 0);
             }
         }
         if lines.at() > told + (1 << 20) {

@@ -17,6 +17,10 @@ use crate::scratch;
 /// The last sequence behind which an append of any size has room.
 const SEQUENCE_MAX: u64 = u64::MAX - (1 << 40);
 
+/// How many records that nobody says are synced a newcomer reads without syncing them, who is not asked for that: the next one
+/// would read them again.
+const UNSYNCED_MAX: u64 = 10_000;
+
 /// What the clones of a journal know together.
 pub(super) struct Shared<H: Host> {
     /// The file's end as it was when the lock was last let go. Taken out while it is worked with.
@@ -158,7 +162,10 @@ impl<'a, H: Host> Writer<'a, H> {
                 shared.suspects.push(segment.id);
             }
         }
-        if is_new && segment.is_checked() && journal.durability == Durability::Power {
+        let vouches = is_new
+            && segment.is_checked()
+            && (journal.durability == Durability::Power || found.course.records > UNSYNCED_MAX);
+        if vouches {
             recover::write_again(host, &segment, &found)?;
         }
         if let Head::Checked(Header { base, .. }) = segment.head {
@@ -171,6 +178,9 @@ impl<'a, H: Host> Writer<'a, H> {
         }
         let Course { end, next, sum, .. } = found.course;
         let known = Known { end, next: next.unwrap_or(1), sum, segment };
+        if vouches {
+            vouch(journal, &known);
+        }
         Writer { journal, target, known }.ready().map(Some)
     }
 
@@ -224,7 +234,7 @@ impl<'a, H: Host> Writer<'a, H> {
                     Head::Plain(_) => {
                         text.extend_from_slice(record);
                         text.push(b'\n');
-                        sum = crc32c::crc32c(record);
+                        sum = crc32c::crc32c_append(segment.seed, record);
                     }
                 }
                 next += 1;
@@ -274,6 +284,29 @@ impl<'a, H: Host> Writer<'a, H> {
     /// Keeps what is known for the next append, before the lock is let go.
     pub(super) fn keep(self) {
         self.journal.shared().known = Some(self.known);
+    }
+}
+
+/// Syncs what others have left, so that the next record can say so. Without it a journal to which each process appends once
+/// would never name anything synced, and a flaw anywhere would pass for a crash's tail, with all that was acknowledged behind
+/// it. Where the others have synced it themselves this costs little.
+fn vouch<H: Host>(journal: &Journal<H>, known: &Known<H>) {
+    let Known { segment, next, .. } = known;
+    if !segment.is_checked() || synced(journal, segment) >= next - 1 {
+        return;
+    }
+    let is_settled = journal.shared().settled == Some(segment.id);
+    if !is_settled && recover::sync_directory(&journal.host, &segment.path).is_err() {
+        return;
+    }
+    let done = journal.host.sync_data(&segment.file);
+    let mut shared = journal.shared();
+    match done {
+        Ok(()) => {
+            shared.settled = Some(segment.id);
+            shared.note_synced(segment.id, next - 1);
+        }
+        Err(_a_later_one_says_nothing_true) => shared.suspects.push(segment.id),
     }
 }
 
