@@ -252,3 +252,23 @@ fn a_second_sync_after_a_failed_one_is_caught() {
     is_caught(power.fault(&[Fault::Io]), body, "misses the acknowledged payload");
     holds(power, body);
 }
+
+#[test]
+fn what_was_taken_away_and_comes_back_or_takes_more_with_it_is_caught() {
+    let comes_back = |ctx: &Ctx| {
+        append(ctx);
+        ctx.journal(Entry::Dropped(0));
+        ctx.journal(Entry::Gone(0));
+        read(ctx);
+    };
+    is_caught(Setting::of(1, 1), comes_back, "which was taken away before");
+    let takes_more = |ctx: &Ctx| {
+        append(ctx);
+        ctx.journal(Entry::Dropped(0));
+        ctx.journal(Entry::Reads(None));
+        if let [_, _, third] = &records(ctx, &journal(ctx))[..] {
+            ctx.delivered(2, third);
+        }
+    };
+    is_caught(Setting::of(3, 1), takes_more, "there is one between");
+}

@@ -8,7 +8,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-name-not-synced",
         about: "a journal is created, and its directory is not synced",
-        hazards: "J5",
+        hazards: "J8",
         setup: bare,
         body,
         judge,

@@ -8,7 +8,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-not-written-again",
         about: "who comes after a process whose sync failed syncs once more, and writes nothing again",
-        hazards: "J7",
+        hazards: "J8",
         setup,
         body,
         judge,

@@ -8,7 +8,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-other-synced",
         about: "who syncs after the lock is let go opens the file by its name, and a rotation came between",
-        hazards: "J5",
+        hazards: "J8",
         setup: one_record,
         body,
         judge,

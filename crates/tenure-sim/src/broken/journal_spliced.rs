@@ -9,7 +9,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-spliced",
         about: "a reader keeps half a record and puts together with it what is written there later",
-        hazards: "J6",
+        hazards: "J5",
         setup,
         body,
         judge,

@@ -8,7 +8,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-told-early",
         about: "a record is acknowledged before its sync",
-        hazards: "J5",
+        hazards: "J8",
         setup: empty,
         body,
         judge,

@@ -7,7 +7,7 @@ pub(super) fn scenario() -> Scenario {
     Scenario {
         name: "broken-journal-truncated",
         about: "a file is rotated by copying and truncating it",
-        hazards: "J3",
+        hazards: "J6",
         setup: one_record,
         body,
         judge,

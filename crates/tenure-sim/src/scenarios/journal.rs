@@ -41,7 +41,7 @@ const JUDGED: u32 = 99;
 pub(super) const BASE: Scenario = Scenario {
     name: "",
     about: "",
-    hazards: "J1",
+    hazards: "",
     setup: empty,
     body: |_| {},
     judge,
@@ -56,6 +56,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal",
             about: "each process appends, the first a batch of two",
+            hazards: "J1 J5 J8",
             body: |ctx| match ctx.host.process {
                 0 => append_pair(ctx),
                 _ => append_one(ctx),
@@ -73,6 +74,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-again",
             about: "one process appends thrice by what it knows of the file's end, and another between",
+            hazards: "J1 J8",
             body: |ctx| match ctx.host.process {
                 0 => append_thrice(ctx, Durability::Power),
                 _ => append_one(ctx),
@@ -88,6 +90,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-first",
             about: "the first appends to a journal that does not exist yet",
+            hazards: "J1 J8",
             setup: bare,
             body: append_one,
             settings: vec![
@@ -100,6 +103,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-read",
             about: "one process reads, at any moment, what another appends",
+            hazards: "J1 J5",
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 2),
                 1 => append_pair(ctx),
@@ -115,6 +119,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-torn",
             about: "what a power loss left behind the last whole batch is moved away by who appends first",
+            hazards: "J2 J5",
             setup: torn,
             body: append_one,
             settings: vec![
@@ -129,6 +134,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-torn-read",
             about: "one process reads while another moves away what a power loss left, and appends",
+            hazards: "J2 J4",
             setup: torn,
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 2),
@@ -141,6 +147,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-torn-outgrown",
             about: "one process reads while another moves a tail away, and appends more than stood there",
+            hazards: "J2 J4",
             setup: torn,
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 1),
@@ -157,6 +164,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-heir",
             about: "a process appends, and dies; then another, which knows nothing of it, appends",
+            hazards: "J2 J8",
             setup: |world| {
                 empty(world);
                 world.start_after(1, 0);

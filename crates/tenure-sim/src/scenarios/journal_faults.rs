@@ -18,6 +18,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-faults",
             about: "a call fails while one process appends thrice and another once",
+            hazards: "J7 J8",
             body: |ctx| match ctx.host.process {
                 0 => append_thrice(ctx, Durability::Power),
                 _ => append_one(ctx),
@@ -34,6 +35,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-suspect",
             about: "a sync fails, and the file is left for another, while two processes append",
+            hazards: "J8",
             body: append_one,
             settings: vec![Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal)],
             sometimes: &["a sync that failed"],
@@ -42,6 +44,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-full",
             about: "the disk is full in the middle of a batch: another reads, or appends",
+            hazards: "J7",
             body: |ctx| match ctx.host.process {
                 0 => append_pair(ctx),
                 1 => follow(ctx, 2),
@@ -58,6 +61,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-first-faults",
             about: "a call fails in the first appends to a journal that does not exist yet",
+            hazards: "J7 J8",
             setup: bare,
             body: append_one,
             settings: vec![
@@ -71,6 +75,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-torn-faults",
             about: "a call fails while what a power loss left is moved away",
+            hazards: "J2 J7",
             setup: torn,
             body: append_one,
             settings: vec![

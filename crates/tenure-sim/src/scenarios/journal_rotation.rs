@@ -30,6 +30,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-rotate",
             about: "one process begins a new file while another appends",
+            hazards: "J6 J8",
             setup: two_records,
             body: |ctx| match ctx.host.process {
                 0 => rotate(ctx, &journal(ctx)),
@@ -47,6 +48,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-rotate-at",
             about: "processes append, each to a new file",
+            hazards: "J6 J8",
             setup: two_records,
             body: rotate_and_append,
             settings: vec![
@@ -61,6 +63,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-rotate-torn",
             about: "the file with what a power loss left is rotated away",
+            hazards: "J2 J6",
             setup: torn,
             body: rotate_and_append,
             settings: vec![Setting::of(1, 1).power(Loss::Minimal), Setting::of(2, 1).crashes(1)],
@@ -70,6 +73,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-rotate-read",
             about: "one process reads, and reads on, while another appends to a new file",
+            hazards: "J6",
             setup: one_record,
             body: |ctx| match ctx.host.process {
                 0 => follow(ctx, 2),
@@ -81,6 +85,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-retain",
             about: "one process begins a new file and gives up the oldest, while others append and read",
+            hazards: "J6",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => {
@@ -103,6 +108,7 @@ fn rotations() -> Vec<Scenario> {
         Scenario {
             name: "journal-retain-none",
             about: "one process begins a new file, gives up all others, while another reads",
+            hazards: "J6",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => {
@@ -130,6 +136,7 @@ fn resets() -> Vec<Scenario> {
         Scenario {
             name: "journal-reset",
             about: "one process takes away what it has read while another appends",
+            hazards: "J3",
             setup: two_records,
             body: reset_or_append,
             judge: |ctx| judge_missing(ctx, true),
@@ -146,6 +153,7 @@ fn resets() -> Vec<Scenario> {
         Scenario {
             name: "journal-reset-files",
             about: "what is taken away stands in two files",
+            hazards: "J3",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => reset(ctx, 2),
@@ -163,6 +171,7 @@ fn resets() -> Vec<Scenario> {
         Scenario {
             name: "journal-reset-first-file",
             about: "what is taken away is the first of two files",
+            hazards: "J3",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => reset(ctx, 1),
@@ -179,6 +188,7 @@ fn resets() -> Vec<Scenario> {
         Scenario {
             name: "journal-reset-read",
             about: "one process reads on while another takes away what stands there",
+            hazards: "J3",
             setup: two_files,
             body: |ctx| match ctx.host.process {
                 0 => reset(ctx, 2),

@@ -16,6 +16,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-threads",
             about: "threads of one process append, the first a batch of two",
+            hazards: "J1 J8 G2",
             setup: threads,
             body: |ctx| match ctx.host.process {
                 0 => append_pair(ctx),
@@ -37,6 +38,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-threads-durability",
             about: "one thread asks for less than the other",
+            hazards: "J8 G1",
             setup: threads,
             body: |ctx| {
                 let durability = if ctx.host.process == 0 { Durability::Process } else { Durability::Power };
@@ -51,6 +53,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-threads-stranger",
             about: "threads of one process append, and so does another process",
+            hazards: "J1",
             setup: threads_and_a_stranger,
             body: append_one,
             settings: vec![Setting::of(3, 1).long(), Setting::of(3, 1).crashes(1).long()],
@@ -59,6 +62,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "journal-threads-giving-up",
             about: "a thread that does not wait gives up the lead, and the next one leads; a stranger has the lock",
+            hazards: "G3",
             setup: threads_and_a_stranger,
             body: |ctx| match ctx.host.process {
                 0 => drop_told(append_waiting(
