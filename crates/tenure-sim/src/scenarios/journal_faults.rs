@@ -37,7 +37,10 @@ pub(super) fn all() -> Vec<Scenario> {
             about: "a sync fails, and the file is left for another, while two processes append",
             hazards: "J8",
             body: append_one,
-            settings: vec![Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal)],
+            settings: vec![
+                Setting::of(1, 1).fault(&[Fault::Sync]).power(Loss::Minimal),
+                Setting::of(2, 1).fault(&[Fault::Sync]).power(Loss::Minimal).long(),
+            ],
             sometimes: &["a sync that failed"],
             ..BASE
         },
