@@ -7,6 +7,9 @@
 
 mod edit_large;
 mod flock_start;
+mod journal_append;
+mod journal_follow;
+mod journal_read;
 mod lock_handoff;
 mod lock_uncontended;
 mod measure;
@@ -30,7 +33,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 20] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -69,6 +72,34 @@ const BENCHMARKS: [Benchmark; 12] = [
     },
     Benchmark { name: "edit-toml", about: "the same of TOML, with comments", run: edit_large::run_toml },
     Benchmark { name: "edit-yaml", about: "the same of YAML, with comments", run: edit_large::run_yaml },
+    Benchmark {
+        name: "append-one",
+        about: "durable appends of 100 bytes by one thread",
+        run: journal_append::one,
+    },
+    Benchmark { name: "append-threads-4", about: "the same by 4 threads", run: journal_append::threads_4 },
+    Benchmark { name: "append-threads-16", about: "the same by 16 threads", run: journal_append::threads_16 },
+    Benchmark {
+        name: "append-processes-4",
+        about: "the same by 4 processes",
+        run: journal_append::processes_4,
+    },
+    Benchmark {
+        name: "append-processes-8",
+        about: "the same by 8 processes",
+        run: journal_append::processes_8,
+    },
+    Benchmark {
+        name: "append-quick",
+        about: "appends that survive their process",
+        run: journal_append::quick,
+    },
+    Benchmark {
+        name: "journal-follow",
+        about: "from an append to the reader that waits for it",
+        run: journal_follow::run,
+    },
+    Benchmark { name: "journal-read", about: "read and verify a journal of 256 MB", run: journal_read::run },
     Benchmark {
         name: "run-command",
         about: "run `true` under a lock, the whole process",
@@ -112,6 +143,9 @@ enum Command {
     /// Update a document again and again: a process of update-processes.
     #[command(hide = true)]
     Updater { way: String, path: PathBuf },
+    /// Append to a journal again and again: a process of append-processes.
+    #[command(hide = true)]
+    Appender { way: String, path: PathBuf, count: usize },
 }
 
 fn main() -> ExitCode {
@@ -119,6 +153,7 @@ fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Some(Command::Waiter { way, path }) => lock_handoff::wait(way, path),
         Some(Command::Updater { way, path }) => update_crowd::update(way, path),
+        Some(Command::Appender { way, path, count }) => journal_append::append(way, path, *count),
         None if arguments.list => {
             BENCHMARKS.iter().for_each(|benchmark| println!("{:<18}{}", benchmark.name, benchmark.about));
             Ok(())

@@ -1,6 +1,7 @@
 //! What the commands take.
 
 mod document;
+mod journal;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,17 +11,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tenure::{Handle, Wait};
 
 pub(crate) use self::document::{Edit, Expression, Get, Undo, Update};
+pub(crate) use self::journal::{Append, Log, Repair, Reset, Rotate, Verify};
 use crate::{cmd, exit};
 
 /// The shortest lifetime that the library accepts.
 const LIFETIME_MIN: Duration = Duration::from_millis(100);
 
-/// Locks and shared documents for programs that run more than once at a time.
+/// Locks, shared documents and journals for programs that run more than once at a time.
 ///
 /// A lock file is held by one process at a time (or by many readers) and is free again as soon as its holder is
 /// gone, however it ended. With `--kind lockfile`, and with `tenure lock`, it is held by being there, for file
 /// systems that several machines share. A document is a file that is read, changed and written as one step: no
-/// change is lost, no half-written file is ever seen.
+/// change is lost, no half-written file is ever seen. A journal is a file of lines that many append to: each record
+/// is there whole or not at all, and what was acknowledged stays.
 #[derive(Debug, Parser)]
 #[command(name = "tenure", version, after_help = exit::HELP, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -35,6 +38,12 @@ pub(crate) enum Command {
     Get(Get),
     Edit(Edit),
     Undo(Undo),
+    Append(Append),
+    Log(Log),
+    Verify(Verify),
+    Repair(Repair),
+    Rotate(Rotate),
+    Reset(Reset),
     Status(Status),
     Lock(Lock),
     Break(Break),

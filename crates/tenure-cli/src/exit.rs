@@ -97,15 +97,15 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0    done
   64   usage, or an expression that can't be parsed
-  65   corrupt input; or an expression that fails, yields not exactly one result,
-       or outlasts its time limit
+  65   corrupt input, a damaged journal; or an expression that fails, yields not
+       exactly one result, or outlasts its time limit
   66   no such input
   70   a bug in tenure
   73   the file or its lock can't be created there
   74   input/output error: disk full, EIO, too many open files
   75   busy: somebody else holds the lock
-  76   conflict: not the version that --if-version names, or changed by others in
-       the same places
+  76   conflict: not the version that --if-version names, changed by others in
+       the same places, or a cursor that is no place in the journal
   77   permission denied
   79   the lock was lost while it was held: its lifetime ended, or it was broken
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by

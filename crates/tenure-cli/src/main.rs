@@ -1,4 +1,4 @@
-//! `tenure`: locks and shared documents at the shell.
+//! `tenure`: locks, shared documents and journals at the shell.
 //!
 //! Each command is one file in `cmd/`; [`args`] says what the commands take, [`exit`] what they answer.
 
@@ -59,6 +59,12 @@ fn run(command: &Command) -> ExitCode {
         Command::Get(args) => cmd::get::get(args),
         Command::Edit(args) => cmd::edit::edit(args),
         Command::Undo(args) => cmd::undo::undo(args),
+        Command::Append(args) => cmd::append::append(args),
+        Command::Log(args) => cmd::log::log(args),
+        Command::Verify(args) => cmd::verify::verify(args),
+        Command::Repair(args) => cmd::repair::repair(args),
+        Command::Rotate(args) => cmd::rotate::rotate(args),
+        Command::Reset(args) => cmd::reset::reset(args),
         Command::Flock { arguments } => return cmd::flock::command(arguments.clone()).into(),
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),

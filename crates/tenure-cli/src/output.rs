@@ -19,7 +19,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints data; `false` if its reader has gone away, so that there is no more to do.
 pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
-    match write(text) {
+    print_bytes_on(text.as_bytes())
+}
+
+/// [`print_on`] of data that need not be text.
+pub(crate) fn print_bytes_on(bytes: &[u8]) -> Result<bool, Failure> {
+    match write(bytes) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(unwritten(&error)),
@@ -28,12 +33,12 @@ pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
 
 /// Prints what somebody must get.
 pub(crate) fn deliver(text: &str) -> Result<(), Failure> {
-    write(text).map_err(|error| unwritten(&error))
+    write(text.as_bytes()).map_err(|error| unwritten(&error))
 }
 
-fn write(text: &str) -> std::io::Result<()> {
+fn write(bytes: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    stdout.write_all(bytes).and_then(|()| stdout.flush())
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {
@@ -42,8 +47,10 @@ fn unwritten(error: &std::io::Error) -> Failure {
 
 /// Says something to the person.
 pub(crate) fn tell(message: impl fmt::Display) {
+    // In one piece, which others who tell something at the same time can't come into.
+    let line = format!("tenure: {message}\n");
     // If stderr is gone, there is nobody to tell.
-    let _nobody_listens = writeln!(std::io::stderr(), "tenure: {message}");
+    let _nobody_listens = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Says for whom this process waits.

@@ -1,5 +1,6 @@
 //! Promise: an update that finds no space, no inode or no descriptor says so, exits with 74 and leaves the
-//! document as it was, byte for byte; it leaves no temporary file and no lock behind.
+//! document as it was, byte for byte; it leaves no temporary file and no lock behind. Neither does an append leave a half
+//! record.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -123,6 +124,37 @@ fn a_file_system_without_inodes_leaves_the_old_document() {
     }
     assert_eq!(grow(directory).code(), Some(0));
     assert_eq!(n(directory), "2");
+    disk.unmount();
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_record() {
+    let at = directory();
+    let Some(disk) = tmpfs("disk_full_journal", at.path(), "size=128k") else { return };
+    let directory = disk.path();
+    let records = |directory: &Path| tenure(directory, ["log", "j"]).stdout.lines().count();
+    assert_eq!(tenure(directory, ["append", "j", "first"]).code(), Some(0));
+    let mut outcomes = Vec::new();
+    for free in 0..6 {
+        fill_but(directory, free);
+        let before = records(directory);
+        let large = "x".repeat(NEW_BYTES);
+        let ended = tenure(directory, ["append", "j", "small", &large]);
+        let done = ended.code() == Some(0);
+        if !done {
+            assert_eq!(ended.code(), Some(74), "{ended:?}");
+            let told = "tenure: j: cannot append to the journal: No space left on device (free some space and try again)\n";
+            assert_eq!(ended.stderr, told);
+        }
+        assert_eq!(records(directory), before + if done { 2 } else { 0 }, "all or none");
+        assert!(tenure(directory, ["verify", "j"]).stdout.starts_with("j: sound\n"));
+        std::fs::remove_file(directory.join("filler")).unwrap();
+        let ended = tenure(directory, ["append", "j", "next"]);
+        assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""), "no tail is left to be moved");
+        assert_eq!(names(directory), ["j", "j.lock"]);
+        outcomes.push(done);
+    }
+    assert!(!outcomes[0] && outcomes[5], "{outcomes:?}");
     disk.unmount();
 }
 

@@ -11,12 +11,27 @@
 mod common;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{TENURE, directory, names, run, tenure};
 
-const COMMANDS: [&str; 9] =
-    ["run", "update", "get", "status", "lock", "break", "flock", "completions", "man"];
+const COMMANDS: [&str; 15] = [
+    "run",
+    "update",
+    "get",
+    "append",
+    "log",
+    "verify",
+    "repair",
+    "rotate",
+    "reset",
+    "status",
+    "lock",
+    "break",
+    "flock",
+    "completions",
+    "man",
+];
 
 /// The lines of `tenure COMMAND --help` that are examples.
 fn examples(command: &str) -> Vec<String> {
@@ -63,11 +78,38 @@ fn the_examples_of_the_help_work() {
 }
 
 #[test]
+fn the_examples_of_journals_work() {
+    let directory = directory();
+    let path = directory.path();
+    let mut cursor = String::new();
+    for command in ["append", "log", "verify", "repair", "rotate", "reset"] {
+        let examples = examples(command);
+        assert!(!examples.is_empty(), "{command}");
+        for example in examples {
+            // What follows a journal has no end of its own, and not every machine has jq.
+            let example = example.replace("--follow", "").replace("jq -r .payload", "cat");
+            let mut shell = Command::new("sh");
+            let ended = run(shell
+                .args(["-c", &example])
+                .env("cursor", &cursor)
+                .stdin(Stdio::null())
+                .current_dir(path));
+            let said =
+                if ended.stderr.ends_with("no damage; nothing is to be done\n") { "" } else { &ended.stderr };
+            assert_eq!((ended.code(), said), (Some(0), ""), "{example}");
+        }
+        let last = tenure(path, ["log", "--json", "-n", "1", "deploy.log"]).stdout;
+        let last: serde_json::Value = serde_json::from_str(&last).unwrap();
+        last["cursor"].as_str().unwrap().clone_into(&mut cursor);
+    }
+}
+
+#[test]
 fn completions_are_scripts_that_their_shells_accept() {
     for shell in ["bash", "zsh", "fish"] {
         let script = tenure(Path::new("."), ["completions", shell]);
         assert_eq!((script.code(), script.stderr.as_str()), (Some(0), ""), "{shell}");
-        for word in ["update", "durability", "busy-exit", "if-version"] {
+        for word in ["update", "durability", "busy-exit", "if-version", "rotate-at"] {
             assert!(script.stdout.contains(word), "{shell}: {word}");
         }
         // Where the shell is installed.

@@ -18,8 +18,8 @@
 //! - a wait that times out while others could go on, but for the ticks of a setting: else the clock runs only while
 //!   everybody waits;
 //! - power: times, modes and owners are on the disk at once (so a renewal is never lost by a power loss); a write is
-//!   torn in its middle only; no setting has both a fault and a power loss, so what a failed fsync loses is not tried; no
-//!   second power loss comes during recovery;
+//!   torn in its middle only; only settings of journals have both a fault and a power loss; no second power loss comes
+//!   during recovery, but a scenario may begin with what a first one left;
 //! - a change in doubt is one from its process's first call on, whether or not it was begun in truth;
 //! - a file's number is used again in one order only: the one that was freed last goes first.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed expectation is how a test fails"))]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use tenure::Moment;
 use tenure::host::{Errno, FileId, Mode, Open, Process, Stat, Woken};
 
+use crate::world::ledger::Entry;
+
 /// A descriptor's number in its process.
 pub type Fd = usize;
 
@@ -20,7 +22,14 @@ pub enum Op {
     Open(PathBuf, Open),
     Read(Fd, usize),
     Write(Fd, Vec<u8>),
+    ReadAt(Fd, u64, usize),
+    /// The first half of the bytes: a reader may come, and the writer may die, before the rest.
+    WriteAt(Fd, u64, Vec<u8>),
+    /// The second half of what a [`Op::WriteAt`] with the same bytes began.
+    WriteRest(Fd, u64, Vec<u8>),
+    Truncate(Fd, u64),
     Fsync(Fd),
+    SyncData(Fd),
     /// The first half of a close: the change event, which precedes the release of the lock by a hair.
     CloseEvent(Fd),
     Close(Fd),
@@ -45,7 +54,8 @@ pub enum Op {
     IsLocal(Fd),
     Process(u32),
     Now,
-    Watch(WaiterId, Fd),
+    /// Whether writes are watched, too.
+    Watch(WaiterId, Fd, bool),
     WatchEnd(WaiterId, u32),
     Wait(WaiterId, Option<Moment>),
     /// No call of the system: a thread looks at, or changes, what the threads of its process share, and wakes others.
@@ -83,6 +93,8 @@ pub enum Note {
     Released,
     /// A round is over and nothing is left of it but its number: how it went decides nothing any more.
     Round(usize),
+    /// Something of a journal.
+    Journal(Entry),
     /// Something that must happen in some run, or the scenario proves nothing.
     Sometimes(&'static str),
 }
@@ -97,6 +109,8 @@ pub enum Value {
     Nothing,
     File(Fd),
     Count(usize),
+    /// The first half is done, and the call goes on.
+    Begun,
     Bytes(Vec<u8>),
     Stat(Stat),
     Id(FileId),
@@ -128,12 +142,21 @@ pub enum Fault {
     LostReply,
     /// A change event does not arrive.
     LostEvent,
+    /// The device fails in a sync; [`Fault::Io`] is that, too, and at every other call.
+    Sync,
 }
 
 impl Fault {
     /// Every fault, in the order of their letters.
-    pub const ALL: [Fault; 6] =
-        [Fault::NoSpace, Fault::Io, Fault::TooManyFiles, Fault::Short, Fault::LostReply, Fault::LostEvent];
+    pub const ALL: [Fault; 7] = [
+        Fault::NoSpace,
+        Fault::Io,
+        Fault::TooManyFiles,
+        Fault::Short,
+        Fault::LostReply,
+        Fault::LostEvent,
+        Fault::Sync,
+    ];
 
     /// The letter that stands for it in a replay string.
     pub fn letter(self) -> char {
@@ -144,6 +167,7 @@ impl Fault {
             Fault::Short => 'h',
             Fault::LostReply => 'r',
             Fault::LostEvent => 'e',
+            Fault::Sync => 'y',
         }
     }
 
@@ -151,7 +175,7 @@ impl Fault {
     pub fn errno(self, op: &Op) -> Option<Errno> {
         match self {
             Fault::NoSpace => Some(Errno::NOSPC),
-            Fault::Io => Some(Errno::IO),
+            Fault::Io | Fault::Sync => Some(Errno::IO),
             Fault::TooManyFiles => Some(Errno::MFILE),
             Fault::LostReply if matches!(op, Op::Link(..)) => Some(Errno::EXIST),
             Fault::LostReply => Some(Errno::NOENT),
@@ -163,17 +187,19 @@ impl Fault {
 impl Op {
     /// The faults that this call can meet.
     pub fn faults(&self) -> &'static [Fault] {
-        use Fault::{Io, LostEvent, LostReply, NoSpace, Short, TooManyFiles};
+        use Fault::{Io, LostEvent, LostReply, NoSpace, Short, Sync, TooManyFiles};
         match self {
             Op::Open(_, Open::New { .. } | Open::Unnamed) => &[NoSpace, Io, TooManyFiles],
             Op::Open(..) | Op::List(..) => &[Io, TooManyFiles],
-            Op::Write(..) => &[NoSpace, Io, Short],
+            Op::Write(..) | Op::WriteAt(..) => &[NoSpace, Io, Short],
             Op::Link(..) => &[NoSpace, Io, LostReply],
             Op::Rename(..) | Op::Unlink(_) => &[Io, LostReply],
             Op::Wait(..) => &[LostEvent],
             Op::Watch(..) | Op::WatchEnd(..) => &[TooManyFiles],
+            Op::Fsync(_) | Op::SyncData(_) => &[Io, Sync],
             Op::Read(..)
-            | Op::Fsync(_)
+            | Op::ReadAt(..)
+            | Op::Truncate(..)
             | Op::StatFile(_)
             | Op::Id(_)
             | Op::Stat(_)
@@ -189,7 +215,9 @@ impl Op {
             | Op::Unlock(_)
             | Op::IsLocal(_)
             | Op::Process(_) => &[Io],
-            Op::CloseEvent(_)
+            // Who has written something hears how much, and of the error with the next call.
+            Op::WriteRest(..)
+            | Op::CloseEvent(_)
             | Op::Close(_)
             | Op::Holders(_)
             | Op::Now
@@ -206,6 +234,11 @@ impl fmt::Display for Op {
             Op::Open(path, how) => write!(f, "open({}, {how:?})", path.display()),
             Op::Read(fd, _) => write!(f, "read({fd})"),
             Op::Write(fd, bytes) => write!(f, "write({fd}, {:?})", Text(bytes)),
+            Op::ReadAt(fd, offset, _) => write!(f, "pread({fd}, at {offset})"),
+            Op::WriteAt(fd, offset, bytes) => write!(f, "pwrite({fd}, at {offset}, {:?})", Text(bytes)),
+            Op::WriteRest(fd, offset, bytes) => {
+                write!(f, "  the rest of pwrite({fd}, at {offset}, {:?})", Text(bytes))
+            }
             Op::Rename(from, to) => write!(f, "rename({}, {})", from.display(), to.display()),
             Op::Link(from, to) => write!(f, "link({}, {})", from.display(), to.display()),
             Op::Publish(fd, to) => write!(f, "publish({fd}, {})", to.display()),

@@ -11,6 +11,7 @@ use crate::host::{Sim, with_world};
 use crate::op::{Fault, Note};
 use crate::world::World;
 use crate::world::fs::Fs;
+use crate::world::ledger::Entry;
 use crate::world::power::Durability;
 
 /// One protocol under one load.
@@ -180,6 +181,30 @@ impl Ctx {
         self.leave();
     }
 
+    /// Begins to append a payload to the journal, and returns it. Each number is appended once.
+    pub fn appends(&self, payload: u32) -> Vec<u8> {
+        self.journal(Entry::Begins(payload));
+        format!("<{payload}>").into_bytes()
+    }
+
+    /// Was given this by the journal, next, under this number.
+    pub fn delivered(&self, sequence: u64, bytes: &[u8]) {
+        let text = std::str::from_utf8(bytes).ok();
+        let number = text.and_then(|text| text.strip_prefix('<')?.strip_suffix('>')?.parse().ok());
+        match number {
+            Some(payload) => self.journal(Entry::Delivered(sequence, payload)),
+            None => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                with_world(|world| world.check.break_rule(format!("torn or foreign payload: {text:?}")));
+            }
+        }
+    }
+
+    /// Tells what becomes of appends and readings.
+    pub fn journal(&self, entry: Entry) {
+        self.host.note(Note::Journal(entry));
+    }
+
     /// Something happened that must happen in some run.
     pub fn sometimes(&self, what: &'static str) {
         self.host.note(Note::Sometimes(what));
@@ -248,6 +273,14 @@ pub fn put_stable(world: &mut World, name: &str) {
     put_file(world, name, b"");
     world.stable.push(Path::new(DIRECTORY).join(name));
     world.watches_stable_only = true;
+}
+
+/// Says that the files whose names begin so are written after they were put in place, as a journal is: what is read of them
+/// is read in every order with what is written, and their writes may be watched.
+///
+/// Every file under such a name was made under it, or under the name of a temporary file.
+pub fn written_in_place(world: &mut World, prefix: &str) {
+    world.fs.in_place.push(prefix.to_owned());
 }
 
 /// Setup for scenarios that need none.

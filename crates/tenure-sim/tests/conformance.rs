@@ -14,6 +14,7 @@ fn the_simulated_host_conforms() {
             println!("{name}");
             replace_world(World::new(Fs::new(reuse, durable)));
             let process = with_world(|world| {
+                world.fs.in_place = vec!["f".into()];
                 let directory = world.fs.make(0, FileKind::Directory, 0o755);
                 let place = world.fs.place(Path::new("/d")).expect("a path from the root");
                 world.fs.enter(&place, directory).expect("an empty root");

@@ -128,6 +128,10 @@ impl Error {
         Error::new(Kind::Missing, path, message.to_owned())
     }
 
+    pub(crate) fn missing_journal(path: &Path) -> Error {
+        Error::new(Kind::Missing, path, "no such file; nothing creates it but an append".to_owned())
+    }
+
     pub(crate) fn missing_version(path: &Path) -> Error {
         let message = "no earlier version was kept beside it, so there is nothing to go back to";
         Error::new(Kind::Missing, path, message.to_owned())

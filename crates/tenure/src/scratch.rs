@@ -7,10 +7,14 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::host::{Errno, Host, Result, directory_of};
+use crate::error::Error;
+use crate::host::{Errno, Host, Result, Stat, directory_of};
 
 /// Behind the last dot of every temporary name.
 const SUFFIX: &str = "tenure-tmp";
+
+/// Where Linux keeps a POSIX access list (acl(5)).
+const ACCESS_LIST: &str = "system.posix_acl_access";
 
 fn prefix(path: &Path) -> OsString {
     let mut prefix = OsString::from(".");
@@ -35,6 +39,41 @@ pub(crate) fn write_all<H: Host>(host: &H, file: &H::File, mut bytes: &[u8]) -> 
         }
     }
     Ok(())
+}
+
+/// Gives a new file the owner, extended attributes and mode of the one it is to replace at `path`. What can't be kept is an
+/// error: a silent change of owner locks people out, a dropped access list lets people in, and so does one that the directory
+/// gives its new files.
+pub(crate) fn dress<H: Host>(
+    host: &H,
+    path: &Path,
+    file: &H::File,
+    (old, old_stat): (&H::File, &Stat),
+) -> crate::Result<()> {
+    let fail = |what: &str, errno| {
+        let advice = match errno {
+            Errno::PERM | Errno::ACCESS => "; write it as its owner, or as root",
+            _ => "",
+        };
+        Error::host(&format!("keep the file's {what} on its new version{advice}"), path, errno)
+    };
+    let new = host.stat_file(file).map_err(|errno| fail("owner", errno))?;
+    if (new.uid, new.gid) != (old_stat.uid, old_stat.gid) {
+        let owned = host.set_owner(file, old_stat.uid, old_stat.gid);
+        owned.map_err(|errno| fail("owner and group", errno))?;
+    }
+    let list = |file| host.attributes(file).map_err(|errno| fail("extended attributes", errno));
+    let (wanted, present) = (list(old)?, list(file)?);
+    let is_wanted = |name: &OsString| wanted.iter().any(|(wanted, _)| wanted == name);
+    for (name, _) in present.iter().filter(|(name, _)| name == ACCESS_LIST && !is_wanted(name)) {
+        host.remove_attribute(file, name).map_err(|errno| fail("access list", errno))?;
+    }
+    // An attribute that the system gave the new file itself (a security label) may be beyond our rights.
+    for (name, value) in wanted.iter().filter(|attribute| !present.contains(attribute)) {
+        let failed = |errno| fail(&format!("extended attribute {}", name.display()), errno);
+        host.set_attribute(file, name, value).map_err(failed)?;
+    }
+    host.set_mode(file, old_stat.mode).map_err(|errno| fail("mode", errno))
 }
 
 /// Removes every temporary file of `path`. A failure leaves litter and harms nobody, so whoever sweeps goes on.

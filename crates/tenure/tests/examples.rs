@@ -35,3 +35,9 @@ fn manifest_has_all_of_its_thousand_entries() {
     let workers = manifest["by_worker"].as_object().unwrap();
     assert!(workers.len() == 50 && workers.values().all(|count| count == 20), "{manifest}");
 }
+
+#[test]
+fn change_journal_loses_no_change_and_builds_none_twice() {
+    let printed = example("change_journal", &[]);
+    assert_eq!(printed, "200 changes were built, 200 of them different\nnone are left\n");
+}

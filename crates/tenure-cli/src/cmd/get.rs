@@ -55,7 +55,7 @@ fn follow(args: &Get, document: &Document, expression: &Expression) -> Result<Ex
 }
 
 /// Cancelled when nobody reads standard output any more, which a write would learn at the next change only.
-fn reader_gone() -> Cancel {
+pub(super) fn reader_gone() -> Cancel {
     let gone = Cancel::new();
     let cancelled = gone.clone();
     std::thread::spawn(move || {

@@ -20,6 +20,17 @@ mod guard_excl;
 mod guard_read_then_dead;
 mod guard_unlinked;
 mod guard_without_recheck;
+mod journal;
+mod journal_cut_off;
+mod journal_name_not_synced;
+mod journal_not_sealed;
+mod journal_not_written_again;
+mod journal_other_synced;
+mod journal_rewritten;
+mod journal_spliced;
+mod journal_told_early;
+mod journal_truncated;
+mod journal_unlocked;
 mod kept_after;
 mod locks_as_given;
 mod lost_link_reply;
@@ -80,6 +91,16 @@ pub fn all() -> Vec<Scenario> {
         batch_told_early::scenario(),
         batch_leader_alone_hears::scenario(),
         batch_unchanged_at_once::scenario(),
+        journal_unlocked::scenario(),
+        journal_not_sealed::scenario(),
+        journal_rewritten::scenario(),
+        journal_truncated::scenario(),
+        journal_cut_off::scenario(),
+        journal_other_synced::scenario(),
+        journal_spliced::scenario(),
+        journal_told_early::scenario(),
+        journal_name_not_synced::scenario(),
+        journal_not_written_again::scenario(),
         flock_without_inode_check::scenario(),
         no_backstop::scenario(),
     ]

@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
     fn step(&mut self, process: usize, fault: Option<Fault>) {
         let op = self.pending[process].take().expect("only a process that makes a call goes on");
         let reply = with_world(|world| {
-            if world.leaves_with(process, &op) {
+            if world.acts_late_with(process, &op) {
                 world.check.before_call(process);
             }
             let reply = match fault {

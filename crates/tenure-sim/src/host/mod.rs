@@ -158,6 +158,31 @@ impl Host for Sim {
         expect!(self.call(Op::Write(file.fd, bytes.to_vec())), Count(count) => count)
     }
 
+    fn read_at(&self, file: &SimFile, offset: u64, into: &mut [u8]) -> Result<usize> {
+        expect!(self.call(Op::ReadAt(file.fd, offset, into.len())), Bytes(bytes) => {
+            into[..bytes.len()].copy_from_slice(&bytes);
+            bytes.len()
+        })
+    }
+
+    fn write_at(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> Result<usize> {
+        match self.call(Op::WriteAt(file.fd, offset, bytes.to_vec()))? {
+            Value::Begun => {
+                expect!(self.call(Op::WriteRest(file.fd, offset, bytes.to_vec())), Count(count) => count)
+            }
+            Value::Count(count) => Ok(count),
+            other => unreachable!("a call returned {other:?}"),
+        }
+    }
+
+    fn truncate(&self, file: &SimFile, size: u64) -> Result<()> {
+        nothing(self.call(Op::Truncate(file.fd, size)))
+    }
+
+    fn sync_data(&self, file: &SimFile) -> Result<()> {
+        nothing(self.call(Op::SyncData(file.fd)))
+    }
+
     fn fsync(&self, file: &SimFile) -> Result<()> {
         nothing(self.call(Op::Fsync(file.fd)))
     }
@@ -309,7 +334,11 @@ impl Host for Sim {
     }
 
     fn watch(&self, waiter: &mut SimWaiter, file: &SimFile) -> bool {
-        matches!(self.call(Op::Watch(waiter.number, file.fd)), Ok(Value::Yes(true)))
+        matches!(self.call(Op::Watch(waiter.number, file.fd, false)), Ok(Value::Yes(true)))
+    }
+
+    fn watch_writes(&self, waiter: &mut SimWaiter, file: &SimFile) -> bool {
+        matches!(self.call(Op::Watch(waiter.number, file.fd, true)), Ok(Value::Yes(true)))
     }
 
     fn watch_end(&self, waiter: &mut SimWaiter, pid: u32) -> bool {

@@ -4,14 +4,28 @@ pub(crate) mod combining;
 pub(crate) mod document;
 mod flock;
 pub(crate) mod history;
+pub(crate) mod journal;
+mod journal_faults;
+mod journal_rotation;
+mod journal_threads;
 pub(crate) mod lockfile;
 
 use crate::scenario::Scenario;
 
 /// All of them.
 pub fn all() -> Vec<Scenario> {
-    [flock::all(), lockfile::all(), document::all(), combining::all(), history::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        flock::all(),
+        lockfile::all(),
+        document::all(),
+        combining::all(),
+        history::all(),
+        journal::all(),
+        journal_faults::all(),
+        journal_rotation::all(),
+        journal_threads::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

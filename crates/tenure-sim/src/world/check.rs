@@ -2,6 +2,7 @@
 
 use tenure::Moment;
 
+use super::ledger::Ledger;
 use crate::op::Note;
 
 /// Who is inside, and what was counted.
@@ -27,6 +28,10 @@ pub struct Check {
     pub forced: Option<usize>,
     /// Processes in the middle of a change.
     changing: Vec<usize>,
+    /// What is known of the journal, if there is one.
+    ledger: Ledger,
+    /// Processes whose calls have met a fault.
+    pub failed: Vec<usize>,
     /// The first rule that was broken.
     pub broken: Option<String>,
 }
@@ -69,6 +74,10 @@ impl Check {
                 self.doubtful += u32::from(note == Note::Doubtful);
             }
             Note::Released => self.released = true,
+            Note::Journal(entry) => {
+                let judged = self.ledger.note(process, entry);
+                self.judged(judged);
+            }
             Note::Round(_) | Note::Sometimes(_) => {}
         }
     }
@@ -91,13 +100,15 @@ impl Check {
         self.asking.contains(&process)
     }
 
-    /// Whether the process leaves with its next call.
-    pub fn is_leaving(&self, process: usize) -> bool {
-        self.leaving.contains(&process)
+    /// Whether the process's next call tells of more: it leaves with it, or begins what it told of.
+    pub fn acts_late(&self, process: usize) -> bool {
+        self.leaving.contains(&process) || self.ledger.is_beginning(process)
     }
 
-    /// The process makes its next call: if it was about to leave, it leaves now.
+    /// The process makes its next call: what it was about to do, it does now.
     pub fn before_call(&mut self, process: usize) {
+        let judged = self.ledger.before_call(process);
+        self.judged(judged);
         if self.leaving.contains(&process) {
             self.leaving.retain(|other| *other != process);
             self.inside.retain(|entry| entry.0 != process);
@@ -107,10 +118,22 @@ impl Check {
     /// The process is gone.
     pub fn left(&mut self, process: usize) {
         self.before_call(process);
+        self.ledger.left(process);
         self.asking.retain(|other| *other != process);
         self.inside.retain(|entry| entry.0 != process);
         self.doubtful += u32::from(self.changing.contains(&process));
         self.changing.retain(|other| *other != process);
+    }
+
+    /// The power is gone, and every process with it.
+    pub fn power_lost(&mut self) {
+        self.ledger.power_lost();
+    }
+
+    fn judged(&mut self, judged: Result<(), String>) {
+        if let Err(rule) = judged {
+            self.break_rule(rule);
+        }
     }
 
     /// Records the first broken rule.

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use tenure::host::{Errno, FileKind, Mode, Open, Process as Seen, Woken};
 
-use super::fs::{Slot, is_scratch};
+use super::fs::{Edit, Slot, half, is_scratch};
 use super::{Description, Life, World};
 use crate::op::{Fault, Fd, Note, Op, Reply, Value};
 
 /// A pause of at most this long ends at any moment, without the clock: its length decides nothing.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
+/// A place in a simulated file, which is small.
+fn at(offset: u64) -> usize {
+    usize::try_from(offset).expect("a small file")
+}
 
 impl World {
     /// Whether a call can return now. A wait returns when something happened.
@@ -29,9 +34,21 @@ impl World {
 
     /// Executes a call that meets a fault.
     pub fn execute_faulty(&mut self, process: usize, op: &Op, fault: Fault) -> Reply {
+        self.check.failed.push(process);
         match (fault, op) {
             (Fault::Short, Op::Write(fd, bytes)) => {
-                self.execute(process, &Op::Write(*fd, bytes[..bytes.len().div_ceil(2)].to_vec()))
+                self.execute(process, &Op::Write(*fd, bytes[..half(bytes.len())].to_vec()))
+            }
+            (Fault::Short, Op::WriteAt(fd, offset, bytes)) => {
+                self.keep_contract(process, op);
+                let slot = self.writable(process, *fd).ok_or(Errno::BADF)?;
+                self.edit(process, slot, Edit::WriteAt(at(*offset), bytes[..half(bytes.len())].to_vec()));
+                self.emit_write(process, slot);
+                Ok(Value::Count(half(bytes.len())))
+            }
+            (Fault::Io | Fault::Sync, Op::Fsync(fd) | Op::SyncData(fd)) => {
+                self.fail_sync(process, *fd);
+                Err(Errno::IO)
             }
             (Fault::LostEvent, Op::Wait(waiter, _)) => {
                 self.waiter(process, *waiter).changed = false;
@@ -57,6 +74,9 @@ impl World {
                 ([Some(path), None], None)
             }
             Op::Write(fd, _)
+            | Op::WriteAt(fd, ..)
+            | Op::WriteRest(fd, ..)
+            | Op::Truncate(fd, _)
             | Op::Touch(fd)
             | Op::SetMode(fd, _)
             | Op::SetOwner(fd, ..)
@@ -77,6 +97,9 @@ impl World {
         };
         let anothers = paths.iter().flatten().find(is_anothers).filter(|_| !matches!(op, Op::Unlink(_)));
         let rule = match (changed, anothers) {
+            _ if self.is_late_in_place(process, op) => {
+                format!("P{process} gives a finished file a name whose file is written in place")
+            }
             (Some(path), _) => {
                 format!("the scenario says that {} stays, but it was changed", path.display())
             }
@@ -84,6 +107,21 @@ impl World {
             (None, None) => return,
         };
         self.check.break_rule(rule);
+    }
+
+    /// Whether a file that others may have taken for one that nobody writes and watches becomes one that is written in place.
+    fn is_late_in_place(&self, process: usize, op: &Op) -> bool {
+        let in_place = |path: &Path| path.file_name().is_some_and(|name| self.fs.is_written_in_place(name));
+        match op {
+            Op::Rename(from, to) | Op::Link(from, to) => {
+                in_place(to) && !in_place(from) && !from.file_name().is_some_and(is_scratch)
+            }
+            Op::Publish(fd, to) => {
+                let inode = self.fs.at(self.file(process, *fd).slot);
+                in_place(to) && !inode.in_place && inode.links > 0
+            }
+            _ => false,
+        }
     }
 
     /// Whether a file is one that the scenario says stays.
@@ -103,28 +141,47 @@ impl World {
             Op::Open(path, how) => self.open(process, path, *how),
             Op::Read(fd, most) => {
                 let file = self.file(process, *fd);
-                let inode = self.fs.at(file.slot);
-                if inode.kind == FileKind::Directory {
-                    return Err(Errno::ISDIR);
-                }
-                let rest = inode.data.get(file.position..).unwrap_or_default();
-                let bytes = rest[..rest.len().min(*most)].to_vec();
+                let bytes = self.content(file.slot, file.position, *most)?;
                 self.open_file(process, *fd).position += bytes.len();
                 Ok(Value::Bytes(bytes))
             }
             Op::Write(fd, bytes) => {
-                let Description { slot, position, writable, .. } = *self.file(process, *fd);
-                if !writable {
-                    return Err(Errno::BADF);
-                }
-                if self.fs.at(slot).sealed {
-                    self.check.break_rule(format!("P{process} writes into a file that others read"));
-                }
-                self.fs.write(slot, position, bytes);
+                let slot = self.writable(process, *fd).ok_or(Errno::BADF)?;
+                let position = self.file(process, *fd).position;
+                self.edit(process, slot, Edit::Write(position, bytes.clone()));
+                self.emit_write(process, slot);
                 self.open_file(process, *fd).position += bytes.len();
                 Ok(Value::Count(bytes.len()))
             }
-            Op::Fsync(fd) => {
+            Op::ReadAt(fd, offset, most) => {
+                Ok(Value::Bytes(self.content(self.file(process, *fd).slot, at(*offset), *most)?))
+            }
+            Op::WriteAt(fd, offset, bytes) => {
+                let slot = self.writable(process, *fd).ok_or(Errno::BADF)?;
+                let begun = half(bytes.len());
+                self.edit(process, slot, Edit::WriteAt(at(*offset), bytes[..begun].to_vec()));
+                if begun < bytes.len() {
+                    return Ok(Value::Begun);
+                }
+                self.emit_write(process, slot);
+                Ok(Value::Count(bytes.len()))
+            }
+            Op::WriteRest(fd, offset, bytes) => {
+                let slot = self.file(process, *fd).slot;
+                self.fs.write_rest(slot, at(*offset), bytes);
+                self.emit_write(process, slot);
+                Ok(Value::Count(bytes.len()))
+            }
+            Op::Truncate(fd, size) => {
+                let slot = self.writable(process, *fd).ok_or(Errno::INVAL)?;
+                self.edit(process, slot, Edit::Truncate(at(*size)));
+                self.emit_write(process, slot);
+                Ok(Value::Nothing)
+            }
+            Op::Fsync(fd) | Op::SyncData(fd) => {
+                if std::mem::take(&mut self.open_file(process, *fd).owed) {
+                    return Err(Errno::IO);
+                }
                 let slot = self.file(process, *fd).slot;
                 if self.fs.durable {
                     self.fs.sync(slot);
@@ -250,14 +307,15 @@ impl World {
             Op::Now => Ok(Value::Moment(self.now(process))),
             // The thread goes on at once with its step, which others can't come between.
             Op::Local => Ok(Value::Shared(self.view(process))),
-            Op::Watch(waiter, fd) => {
+            Op::Watch(waiter, fd, writes) => {
                 let slot = self.file(process, *fd).slot;
                 let serial = self.fs.at(slot).serial;
-                if self.watches_stable_only && !self.is_stable_file(slot) {
+                let is_known = self.fs.at(slot).in_place || (!writes && !self.watches_stable_only);
+                if !is_known && (*writes || !self.is_stable_file(slot)) {
                     self.check.break_rule(format!("P{process} watches what the scenario says nobody does"));
                 }
                 let waiter = self.waiter(process, *waiter);
-                (waiter.watched, waiter.process) = (Some((slot, serial)), None);
+                (waiter.watched, waiter.process, waiter.writes) = (Some((slot, serial)), None, *writes);
                 Ok(Value::Yes(true))
             }
             Op::WatchEnd(waiter, pid) => {
@@ -299,6 +357,45 @@ impl World {
         self.processes[process].files[fd].as_mut().expect("a descriptor that is open")
     }
 
+    /// The inode, if the descriptor was opened for writing.
+    fn writable(&self, process: usize, fd: Fd) -> Option<Slot> {
+        let file = self.file(process, fd);
+        file.writable.then_some(file.slot)
+    }
+
+    fn content(&self, slot: Slot, offset: usize, most: usize) -> Result<Vec<u8>, Errno> {
+        let inode = self.fs.at(slot);
+        if inode.kind == FileKind::Directory {
+            return Err(Errno::ISDIR);
+        }
+        let rest = inode.data.get(offset..).unwrap_or_default();
+        Ok(rest[..rest.len().min(most)].to_vec())
+    }
+
+    fn edit(&mut self, process: usize, slot: Slot, edit: Edit) {
+        if self.fs.at(slot).sealed {
+            self.check.break_rule(format!(
+                "P{process} writes into a file that others read, and that the scenario does not say is written in place"
+            ));
+        }
+        self.fs.edit(slot, edit);
+    }
+
+    /// A sync that fails: every other description that is open now hears of it once, too.
+    fn fail_sync(&mut self, process: usize, fd: Fd) {
+        if !self.fs.durable {
+            return;
+        }
+        let slot = self.file(process, fd).slot;
+        if self.fs.at(slot).kind != FileKind::Regular || self.is_stable_file(slot) {
+            return;
+        }
+        self.fs.fail_sync(slot);
+        let files = self.processes.iter_mut().flat_map(|other| &mut other.files).flatten();
+        files.filter(|file| file.slot == slot).for_each(|file| file.owed = true);
+        self.open_file(process, fd).owed = false;
+    }
+
     fn open(&mut self, process: usize, path: &Path, how: Open) -> Reply {
         let place = self.fs.place(path)?;
         let slot = match (how, place.slot) {
@@ -319,7 +416,7 @@ impl World {
             _ => {}
         }
         self.fs.at_mut(slot).opens += 1;
-        let file = Description { slot, position: 0, writable: how != Open::Read, lock: None };
+        let file = Description { slot, position: 0, writable: how != Open::Read, lock: None, owed: false };
         let files = &mut self.processes[process].files;
         let fd = files.iter().position(Option::is_none).unwrap_or(files.len());
         if fd == files.len() {

@@ -76,6 +76,7 @@ enum Resource<'a> {
     Time,
     Threads(usize),
     Shared(usize),
+    Failures(u64),
 }
 
 fn bit(resource: &Resource<'_>) -> u128 {
@@ -85,7 +86,7 @@ fn bit(resource: &Resource<'_>) -> u128 {
 }
 
 impl World {
-    /// What a call of `process` looks at and changes now; the first call after a [`Note::Leave`] also leaves.
+    /// What a call of `process` looks at and changes now; the first call after a note that takes effect late acts on that, too.
     pub fn foot(&self, process: usize, op: &Op) -> Foot {
         let foot = self.foot_of_call(process, op);
         let foot = match self.processes[process].threaded {
@@ -98,7 +99,7 @@ impl World {
             true => foot.read(bit(&Resource::Check)).read(self.time()),
             false => foot,
         };
-        if self.leaves_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
+        if self.acts_late_with(process, op) { foot.write(bit(&Resource::Check)) } else { foot }
     }
 
     fn foot_of_call(&self, process: usize, op: &Op) -> Foot {
@@ -108,16 +109,21 @@ impl World {
             Op::Open(path, how) => match how {
                 Open::Read | Open::ReadWrite => {
                     let foot = none.read(self.name(path));
-                    self.existing(path).map_or(foot, |slot| foot.write(self.opens(slot)))
+                    self.existing(path)
+                        .map_or(foot, |slot| foot.write(self.opens(slot)).read(self.failures(slot)))
                 }
                 Open::New { .. } => self.entering(path, None),
                 Open::Unnamed => self.numbering(none).read(self.time()),
             },
-            Op::Read(fd, _) => none.read(self.data(process, *fd)),
-            Op::Write(fd, _) => self
-                .dirtying(none.write(self.data(process, *fd)).write(self.meta(self.slot(process, *fd))))
-                .read(self.time()),
-            Op::Fsync(_) => self.dirtying(none),
+            Op::Read(fd, _) | Op::ReadAt(fd, ..) => none.read(self.data(process, *fd)),
+            Op::Write(fd, _) | Op::WriteAt(fd, ..) | Op::WriteRest(fd, ..) | Op::Truncate(fd, _) => {
+                let slot = self.slot(process, *fd);
+                let foot = none.write(self.data(process, *fd)).write(self.meta(slot)).read(self.time());
+                // Who watches the writes of others breaks a rule.
+                let foot = if self.fs.at(slot).in_place { foot.read(self.events(slot)) } else { foot };
+                self.dirtying(foot)
+            }
+            Op::Fsync(_) | Op::SyncData(_) => self.dirtying(none),
             Op::CloseEvent(fd) => none.read(self.events(self.slot(process, *fd))),
             Op::Close(fd) => self.closing(none, process, *fd),
             Op::StatFile(fd) | Op::Attributes(fd) => none.read(self.meta(self.slot(process, *fd))),
@@ -178,7 +184,7 @@ impl World {
             }
             Op::Now => none.read(self.time()),
             Op::Local => none.write(self.shared_by(process)),
-            Op::Watch(_, fd) => none.write(self.events(self.slot(process, *fd))),
+            Op::Watch(_, fd, _) => none.write(self.events(self.slot(process, *fd))),
             Op::Wait(waiter, until) => {
                 let watched =
                     self.processes[process].waiters[*waiter].as_ref().and_then(|waiter| waiter.watched);
@@ -225,12 +231,17 @@ impl World {
 
     /// What a call that meets a fault changes.
     pub fn failing(&self, process: usize, op: &Op) -> Foot {
-        self.foot(process, op).write(bit(&Resource::Faults))
+        let foot = self.foot(process, op).write(bit(&Resource::Faults));
+        match op {
+            Op::Fsync(fd) | Op::SyncData(fd) => foot.write(self.failures(self.slot(process, *fd))),
+            _ => foot,
+        }
     }
 
-    /// Whether the process leaves with this call, if it is about to: it does with the first that others could see.
-    pub fn leaves_with(&self, process: usize, op: &Op) -> bool {
-        self.check.is_leaving(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
+    /// Whether the process leaves, or begins what it told of, with this call, if it is about to: it does so with the first that
+    /// others could see.
+    pub fn acts_late_with(&self, process: usize, op: &Op) -> bool {
+        self.check.acts_late(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
     }
 
     /// Whether no other process can see this call or be seen by it, whatever happens before it: it may run at once.
@@ -240,23 +251,29 @@ impl World {
     pub fn is_private(&self, process: usize, op: &Op) -> bool {
         let clock_stands = self.budget.ticks == 0;
         match op {
-            _ if self.leaves_with(process, op) => false,
+            _ if self.acts_late_with(process, op) => false,
             Op::Open(path, Open::Read) | Op::Stat(path) => self.is_stable(path),
             Op::IsLocal(_) | Op::Id(_) => true,
             // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.
             Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes | Note::Asks),
             Op::Now => clock_stands,
-            Op::Read(fd, _) => self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed,
+            Op::Read(fd, _) | Op::ReadAt(fd, ..) => {
+                self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed
+            }
             // Somebody may sweep it away, which the number of its names shows.
             Op::StatFile(fd) => self.is_own(process, *fd) && self.fs.at(self.slot(process, *fd)).links == 0,
             Op::Attributes(fd) => self.is_own(process, *fd),
             Op::CloseEvent(fd) => {
                 self.is_own(process, *fd)
-                    || (self.watches_stable_only && !self.is_stable_file(self.slot(process, *fd)))
+                    || (self.watches_stable_only && !self.may_be_watched(self.slot(process, *fd)))
             }
             Op::SetMode(fd, _) | Op::SetOwner(fd, ..) => clock_stands && self.is_own(process, *fd),
-            Op::Write(fd, _) | Op::Touch(fd) => clock_stands && !self.fs.durable && self.is_own(process, *fd),
-            Op::Fsync(_) => !self.fs.durable,
+            Op::Write(fd, _)
+            | Op::WriteAt(fd, ..)
+            | Op::WriteRest(fd, ..)
+            | Op::Truncate(fd, _)
+            | Op::Touch(fd) => clock_stands && !self.fs.durable && self.is_own(process, *fd),
+            Op::Fsync(_) | Op::SyncData(_) => !self.fs.durable,
             // The number of a file that is unlinked before this is free with this, and not before.
             Op::Close(fd) => self.file(process, *fd).lock.is_none() && !self.fs.reuse,
             Op::Wait(waiter, _) => {
@@ -277,8 +294,22 @@ impl World {
         let opened_here =
             self.processes[process].files.iter().flatten().filter(|file| file.slot == slot).count();
         inode.opens == opened_here
+            && !self.is_watched_elsewhere(process, slot)
             && (inode.links == 0
                 || (inode.links == 1 && inode.maker == process && self.is_named_scratch(slot)))
+    }
+
+    /// Whether another watches the file, which it need not have open any more.
+    fn is_watched_elsewhere(&self, process: usize, slot: Slot) -> bool {
+        let watched = Some((slot, self.fs.at(slot).serial));
+        let mut others =
+            self.processes.iter().enumerate().filter(|(other, _)| *other != process).map(|(_, other)| other);
+        others.any(|other| other.waiters.iter().flatten().any(|waiter| waiter.watched == watched))
+    }
+
+    /// Where the scenario says that nobody watches others.
+    fn may_be_watched(&self, slot: Slot) -> bool {
+        self.fs.at(slot).in_place || self.is_stable_file(slot)
     }
 
     fn is_named_scratch(&self, slot: Slot) -> bool {
@@ -329,6 +360,12 @@ impl World {
         } else {
             0
         }
+    }
+
+    /// Who opens a file after a sync failed does not hear of that.
+    fn failures(&self, slot: Slot) -> u128 {
+        let matters = self.fs.durable && self.budget.faults > 0;
+        if matters { bit(&Resource::Failures(self.fs.at(slot).number)) } else { 0 }
     }
 
     fn shared_by(&self, process: usize) -> u128 {

@@ -57,6 +57,8 @@ pub struct Inode {
     pub opens: usize,
     /// Whether it was put in place when it was finished: its content does not change any more.
     pub sealed: bool,
+    /// Whether it ever had a name whose file is written in place: then it is never sealed.
+    pub in_place: bool,
     /// Which process made it.
     pub maker: usize,
     /// What is on the disk; kept only where the power can go.
@@ -70,10 +72,43 @@ pub struct Disk {
     pub data: Vec<u8>,
     /// Names at the last fsync of the directory.
     pub entries: Entries,
-    /// Writes since: offset and bytes.
-    pub writes: Vec<(usize, Vec<u8>)>,
+    /// Changes of the content since, in order.
+    pub writes: Vec<Pending>,
     /// Changes of names since, with the moment of each in the order of all directories' changes.
     pub changes: Vec<(u64, DirectoryChange)>,
+}
+
+/// A change of a file's content that is not surely on the disk.
+#[derive(Clone, Debug, Hash)]
+pub struct Pending {
+    /// The change.
+    pub edit: Edit,
+    /// What became of it.
+    pub state: Synced,
+}
+
+/// A change of a file's content.
+#[derive(Clone, Debug, Hash)]
+pub enum Edit {
+    /// Bytes at an offset, behind what was written before.
+    Write(usize, Vec<u8>),
+    /// Bytes anywhere, of which any block may reach the disk without the others.
+    WriteAt(usize, Vec<u8>),
+    /// A new size.
+    Truncate(usize),
+    /// This size at least: room that was made for bytes which did not come.
+    Room(usize),
+}
+
+/// What became of a change of a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Synced {
+    /// No sync was tried yet.
+    NotYet,
+    /// A sync failed: the kernel takes it for written, so that no later sync writes it.
+    Failed,
+    /// It is on the disk, on top of something that may not be.
+    Yes,
 }
 
 /// The file system of one server.
@@ -90,6 +125,8 @@ pub struct Fs {
     pub durable: bool,
     /// The server's clock.
     pub now_ns: i128,
+    /// What the names begin with whose files are written in place.
+    pub in_place: Vec<String>,
 }
 
 /// Where a path leads: the directory, the last name, and what stands there.
@@ -153,6 +190,7 @@ impl Fs {
             changed_ns: self.now_ns,
             opens: 0,
             sealed: false,
+            in_place: false,
             maker,
             disk: Disk::default(),
         };
@@ -203,6 +241,11 @@ impl Fs {
                 (Err(place), Some(slot)) => entries.insert(place, (name.clone(), *slot)),
                 (Err(_), None) => {}
             }
+            if let Some(slot) = slot
+                && self.is_written_in_place(name)
+            {
+                self.at_mut(*slot).in_place = true;
+            }
         }
         if self.durable {
             self.changes += 1;
@@ -239,7 +282,13 @@ impl Fs {
 
     /// Takes note that a file was finished before it got this name.
     pub fn seal(&mut self, slot: Slot, name: &OsStr) {
-        self.at_mut(slot).sealed |= !is_scratch(name);
+        let inode = self.at_mut(slot);
+        inode.sealed |= !inode.in_place && !is_scratch(name);
+    }
+
+    /// Whether the scenario says that the file of this name is written in place.
+    pub fn is_written_in_place(&self, name: &OsStr) -> bool {
+        self.in_place.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// Gives an inode a name that is free.
@@ -274,8 +323,8 @@ impl Fs {
         if to.slot == Some(slot) {
             return Ok(());
         }
+        self.change(from.directory, vec![(from.name, None), (to.name.clone(), Some(slot))]);
         self.seal(slot, &to.name);
-        self.change(from.directory, vec![(from.name, None), (to.name, Some(slot))]);
         let now = self.now_ns;
         self.at_mut(slot).changed_ns = now;
         if let Some(replaced) = to.slot {
@@ -286,22 +335,57 @@ impl Fs {
 
     /// Writes at an offset.
     pub fn write(&mut self, slot: Slot, offset: usize, bytes: &[u8]) {
+        self.edit(slot, Edit::Write(offset, bytes.to_vec()));
+    }
+
+    /// Changes a file's content.
+    pub fn edit(&mut self, slot: Slot, edit: Edit) {
         let (now, durable) = (self.now_ns, self.durable);
         let inode = self.at_mut(slot);
-        put(&mut inode.data, offset, bytes);
+        edit.apply(&mut inode.data);
         (inode.modified_ns, inode.changed_ns) = (now, now);
         if durable {
-            inode.disk.writes.push((offset, bytes.to_vec()));
+            inode.disk.writes.push(Pending { edit, state: Synced::NotYet });
+        }
+    }
+
+    /// Writes the second half of these bytes, the first of which is written. To the disk they are one write, unless
+    /// something came between.
+    pub fn write_rest(&mut self, slot: Slot, offset: usize, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at(half(bytes.len()));
+        self.edit(slot, Edit::WriteAt(offset + first.len(), rest.to_vec()));
+        let writes = &mut self.at_mut(slot).disk.writes;
+        if let [.., Pending { edit: Edit::WriteAt(start, begun), state: Synced::NotYet }, _] = &mut writes[..]
+            && *start == offset
+            && begun == first
+        {
+            begun.extend_from_slice(rest);
+            writes.pop();
         }
     }
 
     /// fsync(2) of a file's content or a directory's names.
     pub fn sync(&mut self, slot: Slot) {
         let inode = self.at_mut(slot);
-        inode.disk.data.clone_from(&inode.data);
         inode.disk.entries.clone_from(&inode.entries);
-        inode.disk.writes.clear();
         inode.disk.changes.clear();
+        for write in inode.disk.writes.iter_mut().filter(|write| write.state == Synced::NotYet) {
+            write.state = Synced::Yes;
+        }
+        let done = inode.disk.writes.iter().take_while(|write| write.state == Synced::Yes).count();
+        for write in inode.disk.writes.drain(..done) {
+            write.edit.apply(&mut inode.disk.data);
+        }
+    }
+
+    /// A sync of a file's content that failed: what was written since the last one may be on the disk or not, and no later
+    /// sync changes that.
+    pub fn fail_sync(&mut self, slot: Slot) {
+        for write in &mut self.at_mut(slot).disk.writes {
+            if write.state == Synced::NotYet {
+                write.state = Synced::Failed;
+            }
+        }
     }
 
     /// The slots of all inodes.
@@ -329,6 +413,36 @@ impl Fs {
 /// Whether a name is one that its maker alone opens: others may list it and unlink it, no more.
 pub fn is_scratch(name: &OsStr) -> bool {
     name.as_encoded_bytes().ends_with(b".tenure-tmp")
+}
+
+/// How much of so many bytes is written by a write that stops in the middle.
+pub fn half(bytes: usize) -> usize {
+    bytes.div_ceil(2)
+}
+
+impl Edit {
+    /// Changes the content.
+    pub fn apply(&self, data: &mut Vec<u8>) {
+        match self {
+            Edit::Write(offset, bytes) | Edit::WriteAt(offset, bytes) => put(data, *offset, bytes),
+            Edit::Truncate(size) => data.resize(*size, 0),
+            Edit::Room(size) => data.resize(data.len().max(*size), 0),
+        }
+    }
+
+    /// Everything that may be on the disk of it, besides nothing at all.
+    pub fn parts(&self) -> Vec<Edit> {
+        let mut parts = vec![self.clone()];
+        if let Edit::Write(offset, bytes) | Edit::WriteAt(offset, bytes) = self {
+            let half = bytes.len() / 2;
+            parts.push(Edit::Write(*offset, bytes[..half].to_vec()));
+            parts.push(Edit::Room(offset + bytes.len()));
+            if matches!(self, Edit::WriteAt(..)) {
+                parts.push(Edit::Write(offset + half, bytes[half..].to_vec()));
+            }
+        }
+        parts
+    }
 }
 
 /// Writes into a growing buffer.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod execute;
 pub mod foot;
 pub mod fs;
+pub mod ledger;
 pub mod power;
 
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -55,6 +56,8 @@ pub struct Description {
     pub writable: bool,
     /// Its flock.
     pub lock: Option<Mode>,
+    /// Whether its next sync fails, since another description's did.
+    pub owed: bool,
 }
 
 /// Where a thread waits.
@@ -64,6 +67,8 @@ pub struct Waiter {
     pub watched: Option<(Slot, u64)>,
     /// The process whose end is waited for.
     pub process: Option<usize>,
+    /// Whether that is a change which wakes, too: that it is written.
+    pub writes: bool,
     /// A change of it has happened.
     pub changed: bool,
     /// Its waker was called.
@@ -124,7 +129,7 @@ pub struct World {
     pub unnamed: bool,
     /// Names that always mean the same file, so that whoever looks for them need not wait for the others.
     pub stable: Vec<std::path::PathBuf>,
-    /// Whether nobody watches anything but these.
+    /// Whether nobody watches anything but these, and files that are written in place.
     pub watches_stable_only: bool,
     /// The computers.
     pub machines: Vec<Machine>,
@@ -292,10 +297,19 @@ impl World {
 
     /// Tells the watchers of an inode that a process changed it: those on its machine, since no notice crosses the net.
     pub fn emit(&mut self, process: usize, slot: Slot) {
+        self.wake(process, slot, false);
+    }
+
+    /// Tells those who watch an inode's writes that a process wrote into it.
+    pub fn emit_write(&mut self, process: usize, slot: Slot) {
+        self.wake(process, slot, true);
+    }
+
+    fn wake(&mut self, process: usize, slot: Slot, is_write: bool) {
         let (watched, machine) = (Some((slot, self.fs.at(slot).serial)), self.processes[process].machine);
         let here = self.processes.iter_mut().filter(|other| other.machine == machine);
         for waiter in here.flat_map(|other| &mut other.waiters).flatten() {
-            if waiter.watched == watched {
+            if waiter.watched == watched && (waiter.writes || !is_write) {
                 waiter.changed = true;
             }
         }
@@ -371,7 +385,7 @@ impl World {
                     self.shared(number).hash(&mut hasher);
                 }
                 for waiter in process.waiters.iter().flatten() {
-                    (waiter.changed, waiter.called, waiter.process).hash(&mut hasher);
+                    (waiter.changed, waiter.called, waiter.process, waiter.writes).hash(&mut hasher);
                     if let Some((slot, serial)) = waiter.watched
                         && self.fs.is_still(slot, serial)
                     {
@@ -381,7 +395,7 @@ impl World {
                 for file in &process.files {
                     file.is_some().hash(&mut hasher);
                     if let Some(file) = file {
-                        (file.position, file.writable, file.lock).hash(&mut hasher);
+                        (file.position, file.writable, file.lock, file.owed).hash(&mut hasher);
                         self.hash_inode(file.slot, &mut seen, &mut hasher);
                     }
                 }
@@ -408,7 +422,8 @@ impl World {
         seen.push(slot);
         let inode = self.fs.at(slot);
         (inode.number, inode.kind, inode.mode, inode.owner, inode.links, &inode.data).hash(hasher);
-        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker, inode.sealed).hash(hasher);
+        (&inode.attributes, inode.modified_ns, inode.changed_ns, inode.maker).hash(hasher);
+        (inode.sealed, inode.in_place).hash(hasher);
         // With each list its length: the same names in another grouping are another state.
         inode.entries.len().hash(hasher);
         for (name, entry) in &inode.entries {

@@ -1,12 +1,15 @@
 //! What a power loss may leave: every state that the durability model allows, not a sample of them.
 //!
 //! *Minimal*, what POSIX gives and must hold: what was synced is there. Of each un-synced write, the bytes are kept, or
-//! lost, or torn in the middle, or the size is there and the bytes are zero. Of the un-synced changes of a directory, any
+//! lost, or torn in the middle, or the size is there, with zeros where no bytes were before; of a write at an offset also its
+//! second half without the first; an un-synced truncation is kept or lost. What a sync failed on stays so: the kernel takes it for
+//! written, and a later sync saves only what is written again. Of the un-synced changes of a directory, any
 //! subset has happened; a rename is one change. What is no content (times, mode, owner) is on the disk at once.
 //! *Ordered*, what ext4 does by default (`data=ordered`), for
-//! diagnosis: the changes of all directories reach the disk in their order, and a file's content before them.
+//! diagnosis: the changes of all directories reach the disk in their order, and a file's content before them, in place or
+//! not (which ext4 promises for new files only).
 
-use super::fs::{Entries, Inode, Slot, put};
+use super::fs::{Edit, Entries, Inode, Slot, Synced};
 use super::{Life, World};
 
 /// Which model holds.
@@ -81,6 +84,7 @@ impl World {
                 Left::Entries(slot, entries) => self.fs.at_mut(slot).entries = entries,
             }
         }
+        self.check.power_lost();
         self.recount();
         for machine in &mut self.machines {
             machine.boot += 1;
@@ -152,21 +156,22 @@ impl World {
 /// Every content that a file may have: each un-synced write kept, lost, torn, or size alone.
 fn contents(inode: &Inode) -> Vec<Vec<u8>> {
     let mut found = vec![inode.disk.data.clone()];
-    for (offset, bytes) in &inode.disk.writes {
-        let half = bytes.len() / 2;
-        let forms = [Some(bytes.clone()), None, Some(bytes[..half].to_vec()), Some(vec![0; bytes.len()])];
-        found = found
-            .iter()
-            .flat_map(|data| {
-                forms.iter().map(|form| {
-                    let mut data = data.clone();
-                    if let Some(form) = form {
-                        put(&mut data, *offset, form);
-                    }
-                    data
-                })
+    for write in &inode.disk.writes {
+        let with = |part: &Edit| {
+            let part = part.clone();
+            found.iter().map(move |data| {
+                let mut data = data.clone();
+                part.apply(&mut data);
+                data
             })
-            .collect();
+        };
+        found = match write.state {
+            Synced::Yes => with(&write.edit).collect(),
+            Synced::NotYet | Synced::Failed => {
+                let kept = write.edit.parts();
+                kept.iter().flat_map(with).chain(found.iter().cloned()).collect()
+            }
+        };
         found.sort();
         found.dedup();
     }

@@ -5,6 +5,7 @@
 //! nobody but its maker opens a temporary file. Each seed is one program within one setting; a failure prints both.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is how a test fails")]
 
+mod in_place;
 mod threads;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use tenure_sim::scenario::{Ctx, Scenario, Setting, put_file, put_stable};
 use tenure_sim::world::power::Durability;
 use tenure_sim::world::{World, hasher};
 
+use in_place::Journal;
 use threads::Queued;
 
 /// Names that anybody may use, one that stays, and the temporary file of each process.
@@ -51,6 +53,11 @@ enum Step {
     Id(usize),
     Read(usize),
     Write(usize),
+    ReadAt(usize, u64),
+    WriteAt(usize, u64),
+    Truncate(usize),
+    SyncData(usize),
+    WatchWrites(usize),
     Touch(usize),
     SetMode(usize),
     Fsync(usize),
@@ -67,6 +74,8 @@ enum Step {
     Leave,
     /// What threads share.
     Queue(usize),
+    /// What is told of a journal, and about which payload.
+    Journal(usize, u32),
 }
 
 /// What was told.
@@ -94,6 +103,7 @@ fn run(ctx: &Ctx) {
     let program = PROGRAMS.with_borrow(|programs| programs[process].clone());
     let mut files: Vec<Option<SimFile>> = (0..FILES).map(|_| None).collect();
     let mut queued = Queued::default();
+    let mut journal = Journal::default();
     let (mut waiter, own) = (host.waiter(), temporary(process));
     let name = |name: usize| Path::new(NAMES[name]);
     for step in program {
@@ -129,12 +139,18 @@ fn run(ctx: &Ctx) {
             Step::Enter(limited) => ctx.enter(limited.then(|| host.now() + Duration::from_secs(1))),
             Step::Believes => host.note(Note::Believes),
             Step::Leave => ctx.leave(),
+            Step::Journal(what, payload) => journal.step(ctx, what, payload),
             Step::Queue(what) => queued.step(host, &host.waker(&waiter), what),
             Step::Publish(file, _)
             | Step::StatFile(file)
             | Step::Id(file)
             | Step::Read(file)
             | Step::Write(file)
+            | Step::ReadAt(file, _)
+            | Step::WriteAt(file, _)
+            | Step::Truncate(file)
+            | Step::SyncData(file)
+            | Step::WatchWrites(file)
             | Step::Touch(file)
             | Step::SetMode(file)
             | Step::Fsync(file)
@@ -148,6 +164,14 @@ fn run(ctx: &Ctx) {
                     Step::Id(_) => drop(host.id(file)),
                     Step::Read(_) => drop(host.read(file, &mut [0; 8])),
                     Step::Write(_) => drop(host.write(file, &[b'0' + u8::try_from(process).unwrap()])),
+                    Step::ReadAt(_, offset) => drop(host.read_at(file, offset, &mut [0; 8])),
+                    Step::WriteAt(_, offset) => {
+                        let number = u8::try_from(process).unwrap();
+                        let _told = host.write_at(file, offset, &[b'A' + number, b'a' + number]);
+                    }
+                    Step::Truncate(_) => drop(host.truncate(file, 1)),
+                    Step::SyncData(_) => drop(host.sync_data(file)),
+                    Step::WatchWrites(_) => drop(host.watch_writes(&mut waiter, file)),
                     Step::Touch(_) => drop(host.touch(file)),
                     Step::SetMode(_) => drop(host.set_mode(file, 0o600 + u32::try_from(process).unwrap())),
                     Step::Fsync(_) => drop(host.fsync(file)),
@@ -245,19 +269,42 @@ impl Numbers {
     }
 }
 
+/// What the programs are about.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Names and files that stay as they were put in place.
+    Plain,
+    /// Files that are written in place.
+    InPlace,
+    /// What threads share.
+    Threads,
+}
+
 /// A program for each process, and within what it runs.
-fn program(seed: u64) -> (Vec<Vec<Step>>, Setting, bool) {
+fn program(seed: u64, kind: Kind) -> (Vec<Vec<Step>>, Setting, bool) {
     let mut numbers = Numbers(seed);
     let processes = if numbers.is(3) { 3 } else { 2 };
     let (notes, length) = (numbers.is(3), if processes == 3 { 2 } else { 4 });
     let mut programs = Vec::new();
     for _ in 0..processes {
         let steps = 1 + numbers.below(length);
-        let mut program: Vec<Step> = (0..steps).map(|_| numbers.step(processes, notes)).collect();
+        let mut program: Vec<Step> = (0..steps)
+            .map(|_| match kind == Kind::InPlace && !numbers.is(3) {
+                true => numbers.in_place(),
+                false => numbers.step(processes, notes),
+            })
+            .collect();
+        if kind == Kind::InPlace && notes {
+            program = numbers.journal();
+            if processes == 2 && numbers.is(2) {
+                program.extend(numbers.journal());
+            }
+        }
         // Most steps need a file.
         match numbers.below(4) {
             0 => program.insert(0, Step::Open(0, 0, Open::Read)),
             1 => program.insert(0, Step::Temporary(0)),
+            2 | 3 if kind == Kind::InPlace => program.insert(0, Step::Open(0, 0, Open::ReadWrite)),
             _ => {}
         }
         programs.push(program);
@@ -304,18 +351,23 @@ fn setup_heir(world: &mut World) {
 }
 
 /// Compares all reductions on one program; `false` if it is too large, or what differs.
-fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
-    let (programs, setting, heir) = if threaded { threads::programs(seed) } else { program(seed) };
+fn compare(seed: u64, runs: u64, kind: Kind) -> Result<bool, String> {
+    let (programs, setting, heir) = match kind {
+        Kind::Threads => threads::programs(seed),
+        Kind::Plain | Kind::InPlace => program(seed, kind),
+    };
     PROGRAMS.set(programs.clone());
     let scenario = Scenario {
         name: "random",
         about: "",
         hazards: "",
-        setup: match (threaded, heir) {
-            (false, false) => setup,
-            (false, true) => setup_heir,
-            (true, false) => threads::setup,
-            (true, true) => threads::setup_with_a_stranger,
+        setup: match (kind, heir) {
+            (Kind::Plain, false) => setup,
+            (Kind::Plain, true) => setup_heir,
+            (Kind::InPlace, false) => in_place::setup,
+            (Kind::InPlace, true) => in_place::setup_heir,
+            (Kind::Threads, false) => threads::setup,
+            (Kind::Threads, true) => threads::setup_with_a_stranger,
         },
         body: run,
         judge,
@@ -364,11 +416,11 @@ fn compare(seed: u64, runs: u64, threaded: bool) -> Result<bool, String> {
 }
 
 /// How many of the programs are small enough.
-fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize {
+fn compare_all(seeds: std::ops::Range<u64>, runs: u64, kind: Kind) -> usize {
     println!("seeds {seeds:?}");
     let mut problems = Vec::new();
     let compared = seeds.filter(|seed| {
-        compare(*seed, runs, threaded).unwrap_or_else(|problem| {
+        compare(*seed, runs, kind).unwrap_or_else(|problem| {
             println!("{problem}");
             problems.push(problem);
             true
@@ -387,6 +439,6 @@ fn compare_all(seeds: std::ops::Range<u64>, runs: u64, threaded: bool) -> usize 
 
 #[test]
 fn random_programs_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..60, 1_000, false);
+    let compared = compare_all(0..60, 1_000, Kind::Plain);
     assert!(compared > 40, "only {compared} of the programs are small enough");
 }

@@ -9,7 +9,7 @@ use tenure_sim::host::Sim;
 use tenure_sim::scenario::Setting;
 use tenure_sim::world::World;
 
-use super::{Numbers, Step, compare_all};
+use super::{Kind, Numbers, Step, compare_all};
 
 /// Where a thread stands in the queues that it shares with others: of a document, and for a lock. It does only what may be
 /// done there.
@@ -123,6 +123,6 @@ pub(super) fn setup_with_a_stranger(world: &mut World) {
 
 #[test]
 fn random_threads_are_told_the_same_under_every_reduction() {
-    let compared = compare_all(0..60, 2_000, true);
+    let compared = compare_all(0..60, 2_000, Kind::Threads);
     assert!(compared > 30, "only {compared} of the programs are small enough");
 }

@@ -25,8 +25,9 @@ use super::replace::{Found, Place};
 use super::update::{self, Change, ROUNDS_MAX};
 use super::{Document, Durability, Reached, Receipt, Version, versions};
 use crate::error::{Error, Result};
-use crate::host::{Answer, Content, Draft, Errno, Host, Open, Outcome, Site, Standing, Wishes, directory_of};
-use crate::lock::{Creation, Held, Lock, Waiting};
+use crate::host::{Answer, Content, Draft, Host, Outcome, Site, Standing, Wishes};
+use crate::lock::{Held, Lock, Waiting};
+use crate::target::{self, site};
 use crate::wait::Patience;
 
 /// What a batch left: the document's version, and what that survives; or why it was not written.
@@ -368,40 +369,13 @@ fn write<H: Host>(
     Ok(Some((version, place.settle(&prepared))))
 }
 
-/// The document as all threads know it.
-fn site<H: Host>(host: &H, target: &Path) -> Result<Site> {
-    let directory = host.stat(&directory_of(target));
-    let directory =
-        directory.map_err(|errno| Error::host("look at the directory of the file", target, errno))?.id;
-    Ok(Site { directory, name: target.file_name().unwrap_or_default().to_owned() })
-}
-
 /// The document's lock, to be created open to whoever may use the document.
 pub(super) fn lock<H: Host>(document: &Document<H>, target: &Path) -> Result<Lock<H>> {
-    for_whoever_may_read(document, target, sidecar(document, target))
+    target::open_to_its_users(&document.host, target, sidecar(document, target), document.mode)
 }
 
 /// The lock file beside the document.
 fn sidecar<H: Host>(document: &Document<H>, target: &Path) -> Lock<H> {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    let lock = Lock::flock_on(document.host.clone(), target.with_file_name(name));
+    let lock = Lock::flock_on(document.host.clone(), target::lock_path(target));
     lock.reporting(document.report.clone())
-}
-
-fn for_whoever_may_read<H: Host>(document: &Document<H>, target: &Path, lock: Lock<H>) -> Result<Lock<H>> {
-    match document.host.stat(target) {
-        Ok(stat) => {
-            // Whoever may not read the document must not leave a lock file of his own beside it.
-            let readable = document.host.open(target, Open::Read);
-            readable.map_err(|errno| Error::host("read the file", target, errno))?;
-            let (mode, uid, gid) = (stat.mode & 0o666, stat.uid, stat.gid);
-            Ok(lock.created_as(Creation::Like { mode, uid, gid }))
-        }
-        Err(Errno::NOENT) => Ok(match document.mode {
-            Some(mode) => lock.mode(mode & 0o666),
-            None => lock,
-        }),
-        Err(errno) => Err(Error::host("look at the file", target, errno)),
-    }
 }

@@ -16,7 +16,6 @@
 //! A crash before 6 leaves the temporary file. Whoever holds the lock next knows that it is an orphan, by its
 //! exact name pattern, and removes it.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,9 +23,6 @@ use super::{Durability, Reached};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Open, Stat, directory_of};
 use crate::scratch;
-
-/// Where Linux keeps a POSIX access list (acl(5)).
-const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// A document's file as it was found under the lock.
 pub(super) struct Found<F> {
@@ -149,7 +145,7 @@ impl<'a, H: Host> Place<'a, H> {
             return Err(Error::io(self.path, problem, Errno::IO));
         }
         match (old, new_mode) {
-            (Some(old), _) => self.dress(&file, old)?,
+            (Some(old), _) => scratch::dress(self.host, self.path, &file, (&old.file, &old.stat))?,
             (None, Some(mode)) => self.host.set_mode(&file, mode).map_err(fail)?,
             (None, None) => {}
         }
@@ -159,35 +155,6 @@ impl<'a, H: Host> Place<'a, H> {
                 .map_err(|errno| Error::host("sync the new content to disk", self.path, errno))?;
         }
         Ok(prepared)
-    }
-
-    /// Step 3. What can't be kept is an error: a silent change of owner locks people out, a dropped access
-    /// list lets people in, and so does one that the directory gives its new files.
-    fn dress(&self, file: &H::File, old: &Found<H::File>) -> Result<()> {
-        let fail = |what: &str, errno| {
-            let advice = match errno {
-                Errno::PERM | Errno::ACCESS => "; update it as its owner, or as root",
-                _ => "",
-            };
-            Error::host(&format!("keep the file's {what} on its new version{advice}"), self.path, errno)
-        };
-        let new = self.host.stat_file(file).map_err(|errno| fail("owner", errno))?;
-        if (new.uid, new.gid) != (old.stat.uid, old.stat.gid) {
-            let owned = self.host.set_owner(file, old.stat.uid, old.stat.gid);
-            owned.map_err(|errno| fail("owner and group", errno))?;
-        }
-        let list = |file| self.host.attributes(file).map_err(|errno| fail("extended attributes", errno));
-        let (wanted, present) = (list(&old.file)?, list(file)?);
-        let is_wanted = |name: &OsString| wanted.iter().any(|(wanted, _)| wanted == name);
-        for (name, _) in present.iter().filter(|(name, _)| name == ACCESS_LIST && !is_wanted(name)) {
-            self.host.remove_attribute(file, name).map_err(|errno| fail("access list", errno))?;
-        }
-        // An attribute that the system gave the new file itself (a security label) may be beyond our rights.
-        for (name, value) in wanted.iter().filter(|attribute| !present.contains(attribute)) {
-            let failed = |errno| fail(&format!("extended attribute {}", name.display()), errno);
-            self.host.set_attribute(file, name, value).map_err(failed)?;
-        }
-        self.host.set_mode(file, old.stat.mode).map_err(|errno| fail("mode", errno))
     }
 
     fn open_directory(&self) -> Result<H::File> {

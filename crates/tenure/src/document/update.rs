@@ -15,11 +15,9 @@ use std::path::{Path, PathBuf};
 use super::replace::Found;
 use super::{Document, Receipt, Version, combine};
 use crate::error::{Error, Result};
-use crate::host::{Errno, FileKind, Host};
+use crate::host::Host;
+use crate::target;
 use crate::wait::Patience;
-
-/// As many symbolic links as Linux follows in one path (path_resolution(7)).
-const LINKS_MAX: usize = 40;
 
 /// How often a step starts again because somebody broke the rules, before it gives up and says so.
 pub(super) const ROUNDS_MAX: usize = 16;
@@ -54,32 +52,9 @@ pub(super) fn forked(path: &Path) -> Error {
     Error::conflict(path, problem)
 }
 
-/// The file that the path means: symbolic links in the last component are followed, also to a file that does
-/// not exist yet.
+/// The file that a document's path means.
 pub(super) fn resolve<H: Host>(host: &H, path: &Path) -> Result<PathBuf> {
-    let text = path.as_os_str().as_encoded_bytes();
-    if path.file_name().is_none() || text.ends_with(b"/") || text.ends_with(b"/.") {
-        return Err(Error::unsupported(path, "names a directory, so it can't be a document"));
-    }
-    let mut target = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        match host.stat(&target) {
-            Ok(stat) if stat.kind == FileKind::Symlink => {
-                let fail = |errno| Error::host("follow the symbolic link", &target, errno);
-                let next = host.read_link(&target).map_err(fail)?;
-                target = target.parent().unwrap_or(Path::new("")).join(next);
-            }
-            Ok(stat) if stat.kind == FileKind::Directory => {
-                return Err(Error::unsupported(path, "is a directory, so it can't be a document"));
-            }
-            Ok(stat) if stat.kind == FileKind::Other => {
-                return Err(Error::unsupported(path, "is not a regular file, so it can't be a document"));
-            }
-            Ok(_) | Err(Errno::NOENT) => return Ok(target),
-            Err(errno) => return Err(Error::host("look at the file", &target, errno)),
-        }
-    }
-    Err(Error::link_loop(path))
+    target::resolve(host, path, "document")
 }
 
 pub(super) fn refuse_hard_links<F>(target: &Path, found: Option<&Found<F>>) -> Result<()> {

@@ -19,6 +19,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("a new file is created once", created_once),
         ("a symbolic link is reported, read and never opened", links_are_not_followed),
         ("bytes come back as written, and the end is zero", bytes_come_back),
+        ("reads and writes at an offset leave the position, and a file can be cut", offsets_and_cuts),
         ("rename replaces in one step and keeps the inode", rename_replaces),
         ("an unnamed file gets its name once, complete", unnamed_is_published),
         ("a link is a further name, and replaces nothing", links_are_names),
@@ -35,6 +36,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("a directory can be locked and synced", directory_works),
         ("the close of another description ends a wait", close_wakes),
         ("opening, trying and unlocking emit nothing", quiet_calls),
+        ("a write ends the wait of who asked for writes, and of nobody else", writes_wake),
         ("replacing the watched file ends a wait", replacing_wakes),
         ("a change between watch and wait counts", change_before_wait_counts),
         ("a waker called before the wait counts, once", waker_counts),
@@ -98,6 +100,28 @@ fn bytes_come_back<H: Host>(host: &H, dir: &Path) {
     assert_eq!(&buffer[..7], b"one two");
     assert_eq!(host.read(&file, &mut buffer), Ok(0));
     assert_eq!(host.write(&file, b"x"), Err(Errno::BADF), "opened for reading");
+}
+
+fn offsets_and_cuts<H: Host>(host: &H, dir: &Path) {
+    let path = dir.join("f");
+    let (file, mut buffer) = (create(host, &path), [0; 16]);
+    assert_eq!(host.write_at(&file, 0, b"one two"), Ok(7));
+    assert_eq!(host.write_at(&file, 4, b"2"), Ok(1));
+    assert_eq!(host.read_at(&file, 4, &mut buffer[..2]), Ok(2));
+    assert_eq!(&buffer[..2], b"2w");
+    assert_eq!(host.read(&file, &mut buffer), Ok(7), "from the beginning");
+    assert_eq!(&buffer[..7], b"one 2wo");
+    host.sync_data(&file).unwrap();
+    host.truncate(&file, 3).unwrap();
+    assert_eq!(host.read_at(&file, 0, &mut buffer), Ok(3));
+    for behind in [3, 9] {
+        assert_eq!(host.read_at(&file, behind, &mut buffer), Ok(0));
+    }
+    assert_eq!(host.stat(&path).unwrap().size, 3);
+    assert_eq!(host.write_at(&file, 5, b"x"), Ok(1));
+    assert_eq!(host.read_at(&file, 0, &mut buffer), Ok(6));
+    assert_eq!(&buffer[..6], b"one\0\0x", "what was never written is zero");
+    assert_eq!(host.truncate(&open(host, &path), 0), Err(Errno::INVAL), "opened for reading");
 }
 
 fn rename_replaces<H: Host>(host: &H, dir: &Path) {
@@ -284,6 +308,21 @@ fn quiet_calls<H: Host>(host: &H, dir: &Path) {
         host.flock_holders(&path).unwrap();
         assert_eq!(host.wait(&mut waiter, Some(host.now() + SHORT)), Woken::TimedOut);
     }
+}
+
+fn writes_wake<H: Host>(host: &H, dir: &Path) {
+    let path = dir.join("f");
+    let file = create(host, &path);
+    let (mut writes, mut closes) = (host.waiter(), host.waiter());
+    let watched = open(host, &path);
+    assert!(host.watch(&mut closes, &watched));
+    host.write_at(&file, 0, b"unseen").unwrap();
+    assert_eq!(host.wait(&mut closes, Some(host.now() + SHORT)), Woken::TimedOut);
+    assert!(host.watch_writes(&mut writes, &watched));
+    assert_eq!(host.write_at(&file, 6, b"more"), Ok(4));
+    assert_eq!(host.wait(&mut writes, Some(host.now() + LONG)), Woken::Changed);
+    host.truncate(&file, 1).unwrap();
+    assert_eq!(host.wait(&mut writes, Some(host.now() + LONG)), Woken::Changed);
 }
 
 fn replacing_wakes<H: Host>(host: &H, dir: &Path) {

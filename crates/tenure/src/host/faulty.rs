@@ -109,6 +109,26 @@ impl<H: Host> Host for Faulty<H> {
         self.host.write(file, if short { &bytes[..bytes.len().div_ceil(2)] } else { bytes })
     }
 
+    fn read_at(&self, file: &H::File, offset: u64, into: &mut [u8]) -> Result<usize> {
+        self.count("pread")?;
+        self.host.read_at(file, offset, into)
+    }
+
+    fn write_at(&self, file: &H::File, offset: u64, bytes: &[u8]) -> Result<usize> {
+        let short = self.count("pwrite")?;
+        self.host.write_at(file, offset, if short { &bytes[..bytes.len().div_ceil(2)] } else { bytes })
+    }
+
+    fn truncate(&self, file: &H::File, size: u64) -> Result<()> {
+        self.count("ftruncate")?;
+        self.host.truncate(file, size)
+    }
+
+    fn sync_data(&self, file: &H::File) -> Result<()> {
+        self.count("fdatasync")?;
+        self.host.sync_data(file)
+    }
+
     fn fsync(&self, file: &H::File) -> Result<()> {
         self.count("fsync")?;
         self.host.fsync(file)
@@ -257,6 +277,10 @@ impl<H: Host> Host for Faulty<H> {
 
     fn watch(&self, waiter: &mut H::Waiter, file: &H::File) -> bool {
         self.count("watch").is_ok() && self.host.watch(waiter, file)
+    }
+
+    fn watch_writes(&self, waiter: &mut H::Waiter, file: &H::File) -> bool {
+        self.count("watch").is_ok() && self.host.watch_writes(waiter, file)
     }
 
     fn watch_end(&self, waiter: &mut H::Waiter, pid: u32) -> bool {

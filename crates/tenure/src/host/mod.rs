@@ -26,7 +26,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-pub use local::{Answer, Content, Draft, Local, Occupied, Outcome, Site, Standing, Ticket, Wishes};
+pub use local::{
+    Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
+};
 pub use native::{Native, NativeWaiter};
 pub(crate) use notice::{bell, ring};
 pub use numbered::{Request, Settled, flock_numbered};
@@ -125,8 +127,8 @@ pub enum Mode {
 /// Why [`Host::wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Woken {
-    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted. Or the watched
-    /// process ended.
+    /// The watched file changed: some descriptor of it was closed, it was replaced, renamed or deleted, or, if that was
+    /// asked for, written. Or the watched process ended.
     Changed,
     /// The waiter's [`Waker`] was called.
     Called,
@@ -153,7 +155,7 @@ pub enum Process {
 pub trait Host: Clone + Send + Sync + 'static {
     /// An open file description. Dropping it closes this process's reference to it; the kernel releases its
     /// `flock` when the last reference, here or in a child, is closed.
-    type File: Send + 'static;
+    type File: Send + Sync + 'static;
     /// A parking place for one thread that waits.
     type Waiter: 'static;
 
@@ -172,6 +174,24 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Atomicity: none for regular files. Durability: none until [`Host::fsync`]. Errors: `NOSPC`, `DQUOT`,
     /// `FBIG`, `IO`.
     fn write(&self, file: &Self::File, bytes: &[u8]) -> Result<usize>;
+
+    /// Reads at an offset, whatever the description's position (`pread(2)`); 0 at or behind the end. May return less than
+    /// asked.
+    fn read_at(&self, file: &Self::File, offset: u64, into: &mut [u8]) -> Result<usize>;
+
+    /// Writes at an offset, whatever the description's position (`pwrite(2)`), and says how much it took.
+    ///
+    /// Atomicity: none. A reader meanwhile may see any part of it; whoever dies in it leaves its beginning. Durability: none
+    /// until [`Host::sync_data`]; a power loss before that may leave any of its blocks, old or new, or zero where none was. Errors: as for
+    /// [`Host::write`].
+    fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> Result<usize>;
+
+    /// Cuts the file off at `size` bytes (`ftruncate(2)`). Durability: none until [`Host::sync_data`].
+    fn truncate(&self, file: &Self::File, size: u64) -> Result<()>;
+
+    /// Makes a file's data, and what of the rest is needed to read it, survive a power loss (`fdatasync(2)`): the length, not
+    /// the times. Errors: as for [`Host::fsync`]; each description that was open when the disk failed hears of it once.
+    fn sync_data(&self, file: &Self::File) -> Result<()>;
 
     /// Makes a file's data and size, or a directory's names, survive a power loss.
     ///
@@ -305,6 +325,9 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// hair before the kernel has released the closed descriptor's lock. A remote machine's changes are never
     /// reported.
     fn watch(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
+
+    /// As [`Host::watch`], and from now on each write and truncation of the file ends the waiter's waits, too.
+    fn watch_writes(&self, waiter: &mut Self::Waiter, file: &Self::File) -> bool;
 
     /// Also the end of this process, however it ends and whoever its parent is, ends the waiter's waits, once. For a waiter
     /// that watches a file.

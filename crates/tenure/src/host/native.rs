@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use rustix::fs::inotify::WatchFlags;
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, OFlags, XattrFlags};
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
@@ -175,6 +176,23 @@ impl Host for Native {
 
     fn write(&self, file: &OwnedFd, bytes: &[u8]) -> Result<usize> {
         uninterrupted(|| rustix::io::write(file, bytes))
+    }
+
+    fn read_at(&self, file: &OwnedFd, offset: u64, into: &mut [u8]) -> Result<usize> {
+        uninterrupted(|| rustix::io::pread(file, &mut *into, offset))
+    }
+
+    fn write_at(&self, file: &OwnedFd, offset: u64, bytes: &[u8]) -> Result<usize> {
+        uninterrupted(|| rustix::io::pwrite(file, bytes, offset))
+    }
+
+    fn truncate(&self, file: &OwnedFd, size: u64) -> Result<()> {
+        uninterrupted(|| fs::ftruncate(file, size))
+    }
+
+    fn sync_data(&self, file: &OwnedFd) -> Result<()> {
+        // Not repeated on EINTR either.
+        fs::fdatasync(file)
     }
 
     fn fsync(&self, file: &OwnedFd) -> Result<()> {
@@ -353,7 +371,11 @@ impl Host for Native {
     }
 
     fn watch(&self, waiter: &mut NativeWaiter, file: &OwnedFd) -> bool {
-        waiter.0.watch(file.as_fd()).is_ok()
+        waiter.0.watch(file.as_fd(), WatchFlags::empty()).is_ok()
+    }
+
+    fn watch_writes(&self, waiter: &mut NativeWaiter, file: &OwnedFd) -> bool {
+        waiter.0.watch(file.as_fd(), WatchFlags::MODIFY).is_ok()
     }
 
     fn watch_end(&self, waiter: &mut NativeWaiter, pid: u32) -> bool {

@@ -67,9 +67,16 @@ impl Notice {
         Ok(kept)
     }
 
-    fn listen(&mut self, file: BorrowedFd<'_>, signal: &Arc<Signal>) -> Result<(i32, &'static OwnedFd)> {
+    /// A file has one watch for all who listen; so who wants fewer events may hear of more.
+    fn listen(
+        &mut self,
+        file: BorrowedFd<'_>,
+        more: WatchFlags,
+        signal: &Arc<Signal>,
+    ) -> Result<(i32, &'static OwnedFd)> {
         let instance = self.instance()?;
-        let watch = inotify::add_watch(instance, descriptor_path(file), EVENTS)?;
+        let events = EVENTS | more | WatchFlags::MASK_ADD;
+        let watch = inotify::add_watch(instance, descriptor_path(file), events)?;
         self.listeners.entry(watch).or_default().push(signal.clone());
         Ok((watch, instance))
     }
@@ -188,7 +195,8 @@ impl Parker {
         Waker::from(self.signal.clone())
     }
 
-    pub(super) fn watch(&mut self, file: BorrowedFd<'_>) -> Result<()> {
+    /// Listens to [`EVENTS`] and `more`.
+    pub(super) fn watch(&mut self, file: BorrowedFd<'_>, more: WatchFlags) -> Result<()> {
         self.unwatch();
         self.process = None;
         if self.signal.bell.get().is_none() {
@@ -197,7 +205,7 @@ impl Parker {
             let _unset_before = self.signal.bell.set(bell);
             fence(Ordering::SeqCst);
         }
-        self.watch = Some(locked(&shared().notice).listen(file, &self.signal)?);
+        self.watch = Some(locked(&shared().notice).listen(file, more, &self.signal)?);
         Ok(())
     }
 

@@ -9,12 +9,14 @@
 mod batch;
 #[cfg(test)]
 mod batch_tests;
+mod commit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::task::Waker;
 
 pub use batch::{Answer, Content, Draft, Outcome, Site, Standing, Wishes};
+pub use commit::{Journals, Parcel, Place};
 
 use super::{FileId, Mode};
 
@@ -26,11 +28,13 @@ pub struct Ticket(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupied;
 
-/// The queues of one process, one for each lock file that is held or awaited, and one for each document.
+/// The queues of one process, one for each lock file that is held or awaited, for each document and each journal.
 #[derive(Debug, Default)]
 pub struct Local {
     queues: HashMap<FileId, VecDeque<Entry>>,
     documents: BTreeMap<Site, batch::Queue>,
+    /// Those who append to journals.
+    pub journals: Journals,
     tickets: u64,
 }
 
@@ -104,11 +108,12 @@ impl Local {
             site.hash(state);
             queue.hash_view(thread, state);
         }
+        self.journals.hash_view(thread, state);
     }
 
-    /// Whether no lock is held or awaited, and no document.
+    /// Whether no lock, document or journal is held or awaited.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty() && self.documents.is_empty()
+        self.queues.is_empty() && self.documents.is_empty() && self.journals.is_idle()
     }
 }
 
@@ -124,6 +129,7 @@ impl Hash for Local {
             }
         }
         self.documents.hash(state);
+        self.journals.hash(state);
     }
 }
 
