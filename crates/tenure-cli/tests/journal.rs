@@ -174,7 +174,7 @@ fn damage_is_named_left_alone_and_taken_out_when_asked() {
     assert_eq!(out(path, "$T log -n 1 j"), "four\n");
     let ended = tenure(path, ["verify", "j"]);
     let place = "j.000001: damaged at byte 70 (21 bytes): a record whose checksum is wrong, where record 2 should stand";
-    let advice = "`tenure repair` takes the damage out and keeps a copy; until then nothing is appended";
+    let advice = "`tenure repair` takes the damage out and keeps a copy";
     assert_eq!((ended.code(), ended.stderr), (Some(65), format!("tenure: {place}. {advice}\n")));
     assert!(
         ended.stdout.starts_with("j: DAMAGED\n") && ended.stdout.contains(&format!("damage   {place}\n"))

@@ -39,7 +39,7 @@ pub(crate) fn verify(args: &Verify) -> Result<ExitCode, Failure> {
         output::print(&text(&args.journal, &report))?;
     }
     let Some(first) = report.damage.first() else { return Ok(ExitCode::SUCCESS) };
-    let advice = "`tenure repair` takes the damage out and keeps a copy; until then nothing is appended";
+    let advice = "`tenure repair` takes the damage out and keeps a copy";
     Err(Failure::new(Exit::Data, format!("{}. {advice}", describe(first))))
 }
 
