@@ -54,6 +54,7 @@ pub mod error;
 #[expect(unsafe_code, reason = "the one room that touches the operating system; each use is justified")]
 pub mod host;
 pub mod journal;
+pub mod lease;
 pub mod lock;
 pub mod owner;
 mod scratch;
@@ -63,6 +64,7 @@ pub mod wait;
 pub use document::{Document, Durability, Reached, Receipt, Version};
 pub use error::{BoxError, Error, Result};
 pub use journal::Journal;
+pub use lease::Token;
 pub use lock::{Contention, Handle, Held, Lock, LossReason, Lost};
 pub use owner::{Holder, Holders};
 pub use wait::{Cancel, Moment, Patience, Wait};
