@@ -11,6 +11,7 @@
 //! All state that outlives a call belongs to a host instance ([`Local`]), so that two simulated processes
 //! in one test do not share any. No `static` and no `Condvar` may stand outside this room.
 
+mod alarm;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "testing")]
@@ -26,6 +27,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
+pub(crate) use alarm::Alarm;
 pub use local::{
     Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
 };

@@ -37,6 +37,7 @@ mod open;
 mod record;
 mod stale;
 mod waiting;
+pub(crate) use stale::shares_processes;
 pub(crate) use waiting::{jittered, pauses};
 
 use std::fmt;

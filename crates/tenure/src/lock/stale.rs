@@ -70,7 +70,7 @@ pub(super) struct Evidence<'a> {
 }
 
 /// Whether the owner's number means, to this process, what it meant to the owner.
-pub(super) fn shares_processes(owner: &Identity, here: &Identity) -> bool {
+pub(crate) fn shares_processes(owner: &Identity, here: &Identity) -> bool {
     owner.boot.is_some()
         && owner.pid_namespace.is_some()
         && (&owner.machine, &owner.boot, owner.pid_namespace)
