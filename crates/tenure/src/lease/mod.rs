@@ -47,6 +47,8 @@ mod hold;
 mod keeper;
 mod loss;
 mod name;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod request;
 pub mod store;
 pub mod timing;
