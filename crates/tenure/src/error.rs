@@ -140,6 +140,21 @@ impl Error {
         Error::new(Kind::Rejected, target, problem.to_string())
     }
 
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn denied(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Permission, path, problem.to_string())
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn uncreatable(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::CannotCreate, path, problem.to_string())
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn failed(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Io, path, problem.to_string())
+    }
+
     /// A lease store that does not answer, or not in time; for who brings a [`Store`](lease::store::Store). `address` shows no
     /// password.
     pub fn unreachable(address: &str, problem: impl fmt::Display) -> Error {

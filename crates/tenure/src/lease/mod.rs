@@ -48,6 +48,8 @@ mod keeper;
 mod loss;
 mod name;
 mod request;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub mod store;
 pub mod timing;
 mod token;
