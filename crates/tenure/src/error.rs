@@ -140,34 +140,31 @@ impl Error {
         Error::new(Kind::Rejected, target, problem.to_string())
     }
 
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn denied(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Permission, path, problem.to_string())
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn uncreatable(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::CannotCreate, path, problem.to_string())
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn failed(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Io, path, problem.to_string())
+    }
+
     /// A lease store that does not answer, or not in time; for who brings a [`Store`](lease::store::Store). `address` shows no
     /// password.
     pub fn unreachable(address: &str, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Unreachable, Path::new(address), problem.to_string())
     }
 
-    /// A lease store that refuses this user, or everyone, what was asked.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn denied(address: &Path, problem: String) -> Error {
-        Error::new(Kind::Permission, address, problem)
-    }
-
     /// A lease store whose tables are not ours.
     #[cfg(feature = "postgres")]
     pub(crate) fn foreign(address: &Path, problem: String) -> Error {
         Error::new(Kind::Corrupt, address, problem)
-    }
-
-    /// A lease store's address that leads to a server, but to no database there.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn no_database(address: &Path, problem: String) -> Error {
-        Error::new(Kind::CannotCreate, address, problem)
-    }
-
-    /// A lease store that answers with an error of its own: a full disk, say.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn store_failed(address: &Path, problem: String) -> Error {
-        Error::new(Kind::Io, address, problem)
     }
 
     pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {

@@ -296,6 +296,13 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// suspended.
     fn now(&self) -> Moment;
 
+    /// The clock of [`Host::now`] as every process of this machine reads it, also one in a time namespace of its own.
+    ///
+    /// Errors: whatever hides how far this process's clock is shifted.
+    fn machine_clock(&self) -> Result<Moment> {
+        Ok(self.now())
+    }
+
     /// Unpredictable bits, for names that two processes must not share.
     fn random(&self) -> u64;
 

@@ -14,6 +14,8 @@ pub enum LossReason {
     Unreachable,
     /// Another has it, with a newer token: the store's clock jumped, or the store forgot what it had acknowledged.
     Stolen,
+    /// Somebody who has its handle released it.
+    Released,
     /// Somebody released it by force, for this reason.
     Forced(String),
 }
@@ -24,6 +26,7 @@ impl fmt::Display for LossReason {
             LossReason::Expired => f.write_str("its time was over before it was renewed"),
             LossReason::Unreachable => f.write_str("its time was over before its store answered a renewal"),
             LossReason::Stolen => f.write_str("another has it, or its store knows it no longer"),
+            LossReason::Released => f.write_str("it was released"),
             LossReason::Forced(reason) => write!(f, "it was released by force: {reason}"),
         }
     }

@@ -50,6 +50,8 @@ mod name;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod request;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub mod store;
 pub mod timing;
 mod token;

@@ -58,9 +58,9 @@ impl Failure {
             What::Foreign => Error::foreign(path, text),
             What::Later => Error::unsupported(path, text),
             What::NoDatabase => {
-                Error::no_database(path, format!("{text}. Create it with `createdb`, or name another"))
+                Error::uncreatable(path, format!("{text}. Create it with `createdb`, or name another"))
             }
-            What::Failed => Error::store_failed(path, text),
+            What::Failed => Error::failed(path, text),
         }
     }
 }

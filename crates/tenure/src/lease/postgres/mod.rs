@@ -36,6 +36,8 @@ mod rows;
 mod runtime;
 mod schema;
 mod session;
+// The lines are those of SQL.
+#[rustfmt::skip]
 mod statements;
 mod target;
 mod tls;
@@ -90,9 +92,8 @@ impl Postgres {
         let password = std::env::var("PGPASSWORD").ok();
         let target = Target::parse(url, password)?;
         let path = Path::new(&target.shown).to_owned();
-        let fail = |error| {
-            Error::store_failed(&path, format!("the thread that talks to it can't be started: {error}"))
-        };
+        let fail =
+            |error| Error::failed(&path, format!("the thread that talks to it can't be started: {error}"));
         let runtime = Runtime::new().map_err(fail)?;
         let notify = target.notify;
         let store = Postgres { pool: Pool::new(target), board: Arc::default(), notify, runtime };

@@ -107,6 +107,7 @@ impl Lease {
             Some(reason) if ended => Answer::Lost(LossReason::Forced(reason.clone())),
             // The answer to its release was lost, and it releases again.
             None if ended && releases => Answer::Done { lasts: Duration::ZERO },
+            None if ended => Answer::Lost(LossReason::Released),
             _ => Answer::Lost(LossReason::Stolen),
         })
     }
@@ -197,6 +198,6 @@ mod tests {
             row(freed(None)).refusal(&claim(1, 3), true),
             Some(Answer::Done { lasts: Duration::ZERO })
         );
-        assert_eq!(row(freed(None)).refusal(&claim(1, 3), false), stolen);
+        assert_eq!(row(freed(None)).refusal(&claim(1, 3), false), Some(Answer::Lost(LossReason::Released)));
     }
 }
