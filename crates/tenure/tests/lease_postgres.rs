@@ -173,9 +173,9 @@ fn who_may_not_write_is_told_so() {
     let (reads_only, _role) = database.as_role(&["default_transaction_read_only = on"]);
     let (without_rights, _role) = database.as_role(&[]);
     let empty = Database::new();
-    let (creates_nothing, _role) = empty.as_role(&[]);
+    let (creates_nothing, role) = empty.as_role(&[]);
     empty.sql("REVOKE CREATE ON SCHEMA public FROM public");
-    empty.sql(&format!("REVOKE CREATE ON SCHEMA public FROM {}", _role.name));
+    empty.sql(&format!("REVOKE CREATE ON SCHEMA public FROM {role}"));
     for (url, says) in [
         (&reads_only, "default_transaction_read_only"),
         (&without_rights, "SELECT, INSERT and UPDATE"),
@@ -191,9 +191,9 @@ fn who_may_not_write_is_told_so() {
 fn tables_that_are_not_ours_are_left_alone() {
     let cases = [
         ("CREATE TABLE tenure_lease (name text)", "without tenure_lease_schema"),
-        ("CREATE TABLE tenure_lease_schema (version text)", ""),
+        ("CREATE TABLE tenure_lease_schema (version text)", "no integer"),
         ("CREATE TABLE tenure_lease_schema (versions int)", "no column `version`"),
-        ("CREATE TABLE tenure_lease_schema (version int)", "empty"),
+        ("CREATE TABLE tenure_lease_schema (version int)", "names no version"),
         (
             "CREATE TABLE tenure_lease_schema (version int); INSERT INTO tenure_lease_schema VALUES (1)",
             "tenure_lease is gone",
@@ -204,12 +204,13 @@ fn tables_that_are_not_ours_are_left_alone() {
             "no column `fence` that is bigint",
         ),
     ];
-    for (statement, says) in cases {
-        let database = Database::new();
-        database.sql(statement);
-        let columns = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2";
+    let database = Database::new();
+    for (n, (statement, says)) in cases.into_iter().enumerate() {
+        database.sql(&format!("CREATE SCHEMA case{n}; SET search_path = case{n}; {statement}"));
+        let columns = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema LIKE 'case%' ORDER BY 1, 2";
         let before = database.sql(columns);
-        let error = Postgres::connect(&database.url()).unwrap_err();
+        let error =
+            Postgres::connect(&database.with(&format!("options=-csearch_path%3Dcase{n}"))).unwrap_err();
         assert!(error.is_corrupt() && error.to_string().contains(says), "{statement}: {error}");
         assert_eq!(database.sql(columns), before);
     }

@@ -17,7 +17,8 @@ pub(crate) fn shared_server() -> String {
     })
 }
 
-/// A database of a test's own in the shared server.
+/// A database of a test's own in the shared server. It is left there: the server goes as a whole, and dropping one takes as long
+/// as making it.
 pub(crate) struct Database {
     server: String,
     pub(crate) name: String,
@@ -46,8 +47,8 @@ impl Database {
         format!("{}?{options}", self.url())
     }
 
-    /// Its address for a new role, which may do everything in it and has these settings.
-    pub(crate) fn as_role(&self, settings: &[&str]) -> (String, Role) {
+    /// Its address for a new role, which may do everything in it and has these settings; and the role's name.
+    pub(crate) fn as_role(&self, settings: &[&str]) -> (String, String) {
         let name = format!("role_{}", uuid());
         self.sql(&format!("CREATE ROLE {name} LOGIN PASSWORD '{ROLE_PASSWORD}'"));
         self.sql(&format!("GRANT ALL ON SCHEMA public TO {name}"));
@@ -56,7 +57,7 @@ impl Database {
         }
         let url = self.url();
         let (_, host) = url.split_once('@').expect("the address has a user");
-        (format!("postgres://{name}:{ROLE_PASSWORD}@{host}"), Role { url: self.url(), name })
+        (format!("postgres://{name}:{ROLE_PASSWORD}@{host}"), name)
     }
 
     /// Runs SQL in it, and gives what it says, columns parted by `|`.
@@ -67,28 +68,6 @@ impl Database {
 
 /// What no error, and no other text, may show.
 pub(crate) const ROLE_PASSWORD: &str = "open-sesame-7431";
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        // A panicking test must not abort because its server is gone.
-        let _left_for_the_servers_end =
-            psql(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name));
-    }
-}
-
-/// A role that is dropped with its rights.
-pub(crate) struct Role {
-    url: String,
-    pub(crate) name: String,
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let Role { url, name } = self;
-        let _left_for_the_servers_end = psql(url, &format!("DROP OWNED BY {name}"));
-        let _left_for_the_servers_end = psql(url, &format!("DROP ROLE {name}"));
-    }
-}
 
 fn uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim().replace('-', "")

@@ -47,8 +47,8 @@ pub(super) async fn ensure(session: &mut Session) -> Result<(), Failure> {
                 "its tables are of version {later}, this program knows version {VERSION}; use a later one"
             ),
         )),
-        Some(unknown) => Err(foreign(&format!("tenure_lease_schema names the version {unknown}"))),
-        None => Err(foreign("tenure_lease_schema is there, but empty")),
+        Some(_) => Err(foreign("tenure_lease_schema is there, but names no version")),
+        None => Err(foreign("tenure_lease_schema vanished just after it was made")),
     }
 }
 
@@ -63,7 +63,11 @@ fn foreign(problem: &str) -> Failure {
 /// The version that the tables say they have; `None` if there are none.
 async fn version(session: &mut Session) -> Result<Option<i32>, Failure> {
     match session.client().query_opt("SELECT max(version) FROM tenure_lease_schema", &[]).await {
-        Ok(row) => Ok(row.and_then(|row| row.get(0)).or(Some(0))),
+        Ok(None) => Ok(Some(0)),
+        Ok(Some(row)) => match row.try_get::<_, Option<i32>>(0) {
+            Ok(version) => Ok(version.or(Some(0))),
+            Err(_other_type) => Err(foreign("the column `version` of tenure_lease_schema is no integer")),
+        },
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
             Err(foreign("tenure_lease_schema has no column `version`"))
