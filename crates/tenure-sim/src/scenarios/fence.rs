@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Scenario> {
         about: "",
         hazards: "D9",
         setup: fenced,
-        body: |ctx| ctx.each_round(|| write_once(ctx)),
+        body: |ctx| ctx.each_round(|| write(ctx)),
         judge,
         settings: Vec::new(),
         sometimes: &["a refusal"],
@@ -43,7 +43,7 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).fault(&[Fault::LostReply]),
                 Setting::of(2, 1).power(Durability::Minimal),
                 Setting::of(2, 1).crashes(1).power(Durability::Ordered),
-                Setting::of(3, 1),
+                Setting::of(3, 1).long(),
                 Setting::of(3, 1).crashes(1).long(),
                 Setting::of(2, 1).crashes(1).power(Durability::Minimal).long(),
             ],
@@ -65,7 +65,7 @@ pub(super) fn all() -> Vec<Scenario> {
             name: "fence-raised",
             about: "a new holder raises the fence, then reads: nothing older comes after what it has read",
             body: |ctx| match ctx.host.process {
-                0 => write_once(ctx),
+                0 => write(ctx),
                 _ => raise_and_read(ctx),
             },
             judge: judge_raised,
@@ -83,22 +83,22 @@ pub(super) fn all() -> Vec<Scenario> {
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 1).fault(FAULTS),
                 Setting::of(2, 1).power(Durability::Minimal),
-                Setting::of(3, 1),
+                Setting::of(3, 1).long(),
             ],
             sometimes: &["a refusal", "a batch of two"],
             ..base
         },
         Scenario {
             name: "fence-lock-deleted",
-            about: "somebody deletes the document's lock file at any moment: the fence is not lowered",
+            about: "who raises the fence deletes the document's lock file first: it is not lowered",
             setup: |world| {
                 zero(world);
                 put_file(world, "n.json.lock", b"");
                 put_file(world, "n.json.fence", FIRST);
             },
-            body: write_or_delete,
+            body: delete_and_raise,
             judge: judge_fence,
-            settings: vec![Setting::of(3, 1)],
+            settings: vec![Setting::of(2, 1), Setting::of(2, 1).crashes(1).long(), Setting::of(3, 1).long()],
             ..base
         },
         Scenario {
@@ -108,9 +108,9 @@ pub(super) fn all() -> Vec<Scenario> {
                 zero(world);
                 put_file(world, "n.json.lock", b"");
             },
-            body: write_or_delete,
+            body: delete_and_raise,
             judge: judge_fence,
-            settings: vec![Setting::of(3, 1)],
+            settings: vec![Setting::of(2, 1), Setting::of(2, 1).crashes(1).long(), Setting::of(3, 1).long()],
             ..base
         },
     ]
@@ -150,8 +150,8 @@ fn there() -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Writes with the own token; whether that was accepted.
-fn write(ctx: &Ctx) -> bool {
+/// Writes with the own token.
+fn write(ctx: &Ctx) {
     let own = own(ctx);
     ctx.host.note(Note::Begin);
     let written = document(ctx).fence(token(own)).update_bytes(Wait::Forever, |bytes| {
@@ -172,35 +172,35 @@ fn write(ctx: &Ctx) -> bool {
     if let Some(error) = written.as_ref().err().filter(|error| !faulty(error)) {
         break_rule(format!("P{} was refused for no reason: {error}", ctx.host.process));
     }
-    let accepted = written.is_ok();
     ctx.host.note(match written {
         Ok(receipt) if receipt.durability == Reached::Power => Note::Acked,
         Ok(_) => Note::Doubtful,
         Err(_) => Note::Refused,
     });
-    accepted
 }
 
-fn write_once(ctx: &Ctx) {
-    let _judged_by_the_notes = write(ctx);
-}
-
-/// What it read is left where the judge finds it.
-const READ: &str = "read";
+/// What it read is left where the judge finds it, and so is who was accepted: in a file's name, which is there or not.
+const READ: &str = "read-";
+const ACCEPTED: &str = "accepted-";
 
 fn raise_and_read(ctx: &Ctx) {
     if document(ctx).fence(token(own(ctx))).raise_fence(Wait::Forever).is_err() {
         return;
     }
     if let Ok(Some(bytes)) = document(ctx).read_bytes() {
-        leave(ctx, READ, &bytes);
+        leave(ctx, READ, &String::from_utf8_lossy(&bytes));
     }
 }
 
-fn leave(ctx: &Ctx, name: &str, bytes: &[u8]) {
-    let file = ctx.host.open(&Path::new(DIRECTORY).join(name), Open::New { mode: 0o600 });
+fn leave(ctx: &Ctx, what: &str, text: &str) {
+    let path = Path::new(DIRECTORY).join(format!("{what}{text}"));
     // What fails here is not judged.
-    let _left = file.and_then(|file| ctx.host.write(&file, bytes));
+    let _left = ctx.host.open(&path, Open::New { mode: 0o600 });
+}
+
+/// What was left under such a name.
+fn left(ctx: &Ctx, what: &str) -> Vec<String> {
+    ctx.names().iter().filter_map(|name| name.strip_prefix(what).map(str::to_owned)).collect()
 }
 
 fn find(ctx: &Ctx, path: &Path) -> Option<String> {
@@ -210,18 +210,20 @@ fn find(ctx: &Ctx, path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
-/// The first process deletes the lock file, and the others leave word that they were accepted.
-fn write_or_delete(ctx: &Ctx) {
-    match ctx.host.process {
-        0 => {
-            let _not_there = ctx.host.unlink(Path::new("/d/n.json.lock"));
-        }
-        _ => {
-            if write(ctx) {
-                leave(ctx, &format!("accepted-{}", own(ctx)), b"");
-            }
-        }
+/// Deletes the lock file, whoever holds it, and raises the fence beyond the one that is there; leaves word if it did.
+fn delete_and_raise(ctx: &Ctx) {
+    let _not_there = ctx.host.unlink(Path::new("/d/n.json.lock"));
+    let document = document(ctx).durability(tenure::Durability::Process).fence(token(own(ctx) + 1));
+    match document.raise_fence(Wait::Forever) {
+        Ok(()) => left_word(ctx, own(ctx) + 1),
+        Err(error) if error.is_fenced() => ctx.sometimes("a refusal"),
+        Err(error) => break_rule(format!("P{} was refused for no reason: {error}", ctx.host.process)),
     }
+}
+
+/// Leaves word that this token was accepted.
+pub(crate) fn left_word(ctx: &Ctx, token: u32) {
+    leave(ctx, ACCEPTED, &token.to_string());
 }
 
 /// The tokens that were accepted, in their order.
@@ -242,12 +244,18 @@ fn fence(ctx: &Ctx) -> Result<u32, String> {
     number.ok_or_else(|| format!("torn or foreign fence: {text:?}"))
 }
 
-/// No smaller token after a larger one, and no token in the document that is larger than the fence.
+/// No smaller token after a larger one.
 pub(crate) fn judge_order(ctx: &Ctx) -> Result<(), String> {
-    let (accepted, fence) = (accepted(ctx)?, fence(ctx)?);
-    if !accepted.is_sorted() {
-        return Err(format!("an older token was accepted after a newer one: {accepted:?}"));
+    match accepted(ctx)? {
+        accepted if accepted.is_sorted() => Ok(()),
+        accepted => Err(format!("an older token was accepted after a newer one: {accepted:?}")),
     }
+}
+
+/// The same, and no token in the document that is larger than the fence.
+pub(crate) fn judge_both(ctx: &Ctx) -> Result<(), String> {
+    judge_order(ctx)?;
+    let (accepted, fence) = (accepted(ctx)?, fence(ctx)?);
     match accepted.last() {
         Some(last) if *last > fence => Err(format!("written with {last}, but the fence is {fence}")),
         _ => Ok(()),
@@ -255,7 +263,7 @@ pub(crate) fn judge_order(ctx: &Ctx) -> Result<(), String> {
 }
 
 fn judge(ctx: &Ctx) -> Result<(), String> {
-    judge_order(ctx)?;
+    judge_both(ctx)?;
     let (accepted, (acked, doubtful)) = (accepted(ctx)?, counted());
     let written = u32::try_from(accepted.len()).map_err(|error| error.to_string())?;
     if written < acked || written > acked + doubtful {
@@ -268,28 +276,28 @@ fn judge(ctx: &Ctx) -> Result<(), String> {
         }
     }
     document(ctx).update_bytes(Wait::Forever, Vec::clear).map_err(|error| error.to_string())?;
-    ctx.expect_names(&["n.json", "n.json.lock", "n.json.fence", READ])
+    ctx.expect_names(&["n.json", "n.json.lock", "n.json.fence"])
 }
 
 /// What was read behind the raised fence is what is there.
 fn judge_raised(ctx: &Ctx) -> Result<(), String> {
-    let read = find(ctx, &Path::new(DIRECTORY).join(READ)).filter(|text| !text.is_empty());
-    let now = find(ctx, Path::new(FILE));
-    match read {
-        Some(read) if Some(&read) != now.as_ref() => {
+    let (read, now) = (left(ctx, READ), find(ctx, Path::new(FILE)));
+    match read.first() {
+        Some(read) if Some(read) != now.as_ref() => {
             Err(format!("an older token was accepted behind a raised fence: {read:?}, then {now:?}"))
         }
-        _ => judge(ctx),
+        _ => judge_both(ctx),
     }
 }
 
 /// The fence is no smaller than any token that was accepted.
 pub(crate) fn judge_fence(ctx: &Ctx) -> Result<(), String> {
     let fence = fence(ctx)?;
-    let names = ctx.names();
-    let accepted = names.iter().filter_map(|name| name.strip_prefix("accepted-")?.parse::<u32>().ok());
-    match accepted.max() {
-        Some(largest) if largest > fence => Err(format!("the fence was lowered: {largest} was accepted, it is {fence}")),
+    let accepted = left(ctx, ACCEPTED).iter().filter_map(|token| token.parse::<u32>().ok()).max();
+    match accepted {
+        Some(largest) if largest > fence => {
+            Err(format!("the fence was lowered: {largest} was accepted, and it is {fence}"))
+        }
         _ => Ok(()),
     }
 }

@@ -191,7 +191,8 @@ pub(super) fn raise<H: Host>(
             return Ok(true);
         }
     }
-    let problem = "was replaced or removed each time the document's fence was about to be raised. Nothing was written";
+    let problem =
+        "was replaced or removed each time the document's fence was about to be raised. Nothing was written";
     Err(Error::conflict(&path, problem))
 }
 
@@ -244,7 +245,8 @@ fn settled<H: Host>(place: &Place<'_, H>, path: &Path, prepared: &Prepared<H>) -
     match place.settle(prepared) {
         Reached::Power => Ok(true),
         Reached::Process | Reached::Unknown => {
-            let problem = "the fence is raised, but its directory can't be synced. The document was not written";
+            let problem =
+                "the fence is raised, but its directory can't be synced. The document was not written";
             Err(Error::io(path, problem, Errno::IO))
         }
     }
