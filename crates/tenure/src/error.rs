@@ -43,6 +43,7 @@ enum Kind {
     Corrupt,
     Rejected,
     Conflict,
+    Fenced,
     Lost,
     Permission,
     CannotCreate,
@@ -215,6 +216,10 @@ impl Error {
         Error::new(Kind::Conflict, path, problem.to_string())
     }
 
+    pub(crate) fn fenced(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Fenced, path, problem.to_string())
+    }
+
     pub(crate) fn link_loop(path: &Path) -> Error {
         let message = "is a symbolic link that leads back to itself; name the file that is meant";
         Error::new(Kind::CannotCreate, path, message.to_owned()).with_source(Errno::LOOP)
@@ -321,6 +326,12 @@ impl Error {
     /// The database that keeps a lease did not answer, or not in time.
     pub fn is_unreachable(&self) -> bool {
         self.0.kind == Kind::Unreachable
+    }
+
+    /// The document has accepted a larger fencing token than the one that this change carries: a later holder of the lease
+    /// has been there. To try again with the same token is in vain.
+    pub fn is_fenced(&self) -> bool {
+        self.0.kind == Kind::Fenced
     }
 
     /// The lock or lease was held and is not any longer, though it was not released: its lifetime ended, or it was broken.

@@ -89,6 +89,8 @@ type LossFn = dyn Fn(&Lost) + Send + Sync;
 pub struct LeaseStore<H: Host = Native> {
     host: H,
     store: Arc<dyn Store>,
+    /// This process. A forked child opens a store of its own.
+    here: Arc<Tenant>,
 }
 
 impl LeaseStore {
@@ -134,7 +136,8 @@ fn not_built(feature: &str) -> Error {
 impl<H: Host> LeaseStore<H> {
     /// Any store, on any host.
     pub fn on(host: H, store: Arc<dyn Store>) -> LeaseStore<H> {
-        LeaseStore { host, store }
+        let here = Arc::new(Tenant::here(&host));
+        LeaseStore { host, store, here }
     }
 
     /// The store's address without its password.
@@ -181,10 +184,10 @@ impl<H: Host> LeaseStore<H> {
     ///
     /// [`Error::is_lost`] if it is another's by now, or was released; otherwise as for [`Request::acquire`].
     pub fn resume(&self, handle: &Handle) -> Result<Lease<H>> {
-        let tenant = Tenant::here(&self.host, None);
-        let (began, lasts) = self.ask_for(handle, handle.ttl, Some(&tenant))?;
+        let (began, lasts) = self.ask_for(handle, handle.ttl, Some(&self.here))?;
         let tenancy = Tenancy::granted(began, handle.ttl, lasts, None);
         let (host, store, claim) = (self.host.clone(), self.store.clone(), handle.claim.clone());
+        let tenant = Tenant::clone(&self.here);
         let hold = Arc::new(Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None));
         let lease = Lease::new(hold.clone());
         let target = target(&*self.store, &handle.claim.name);
