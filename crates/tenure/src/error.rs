@@ -141,17 +141,17 @@ impl Error {
         Error::new(Kind::Rejected, target, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn denied(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Permission, path, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn uncreatable(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::CannotCreate, path, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn failed(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Io, path, problem.to_string())
     }
@@ -160,6 +160,12 @@ impl Error {
     /// password.
     pub fn unreachable(address: &str, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Unreachable, Path::new(address), problem.to_string())
+    }
+
+    /// A lease store whose tables are not ours.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn foreign(address: &Path, problem: String) -> Error {
+        Error::new(Kind::Corrupt, address, problem)
     }
 
     pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {

@@ -48,6 +48,8 @@ mod hold;
 mod keeper;
 mod loss;
 mod name;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod request;
 #[cfg(feature = "sqlite")]
 mod sqlite;
