@@ -216,6 +216,11 @@ impl Error {
         Error::new(Kind::Conflict, path, problem.to_string())
     }
 
+    /// What an SQL driver said.
+    pub(crate) fn driver(path: &Path, operation: &str, error: BoxError) -> Error {
+        Error::new(Kind::Io, path, format!("cannot {operation}: {error}")).with_source(error)
+    }
+
     pub(crate) fn fenced(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Fenced, path, problem.to_string())
     }

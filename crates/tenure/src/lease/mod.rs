@@ -33,8 +33,8 @@ lease.release()?;
 //!
 //! No lock that ends by itself can do more: a holder whose machine is paused just after it looked writes after its time. **The
 //! guarantee comes from the token** ([`Token`]): what is written to compares it, in the same step as the write, with the largest
-//! that it has seen, and refuses a smaller one. Documents do so; for SQL see
-//! the documentation of the stores.
+//! that it has seen, and refuses a smaller one. Documents do so
+//! ([`Document::fence`](crate::Document::fence)); for SQL see [`fence`].
 //!
 //! # Waiting
 //!
@@ -42,6 +42,7 @@ lease.release()?;
 
 mod address;
 mod entry;
+pub mod fence;
 mod handle;
 mod hold;
 mod keeper;
@@ -315,6 +316,11 @@ impl<H: Host> Lease<H> {
     /// What it is called.
     pub fn name(&self) -> &Name {
         &self.hold.claim.name
+    }
+
+    /// What the store tells others of the holder.
+    pub fn tenant(&self) -> &Tenant {
+        &self.hold.tenant
     }
 
     /// The fencing token: larger than that of every holder before.
