@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::{Errno, Mode};
+use crate::lease;
 use crate::lock::{LossReason, State};
 use crate::owner::{Age, Holders};
 
@@ -27,6 +28,7 @@ struct Inner {
     path: PathBuf,
     message: String,
     holders: Option<Holders>,
+    lease: Option<lease::Entry>,
     waited: Duration,
     source: Option<BoxError>,
 }
@@ -45,6 +47,7 @@ enum Kind {
     Lost,
     Permission,
     CannotCreate,
+    Unreachable,
     Unsupported,
     Io,
 }
@@ -52,7 +55,15 @@ enum Kind {
 impl Error {
     fn new(kind: Kind, path: &Path, message: String) -> Error {
         let path = path.to_owned();
-        Error(Box::new(Inner { kind, path, message, holders: None, waited: Duration::ZERO, source: None }))
+        Error(Box::new(Inner {
+            kind,
+            path,
+            message,
+            holders: None,
+            lease: None,
+            waited: Duration::ZERO,
+            source: None,
+        }))
     }
 
     fn with_source(mut self, source: impl Into<BoxError>) -> Error {
@@ -62,11 +73,12 @@ impl Error {
 
     /// The same error, for another caller who waited for the same thing. Its source is left out unless it is an errno.
     pub(crate) fn again(&self) -> Error {
-        let Inner { kind, path, message, holders, waited, source } = &*self.0;
+        let Inner { kind, path, message, holders, lease, waited, source } = &*self.0;
         let errno = source.as_ref().and_then(|source| source.downcast_ref::<Errno>());
         let source = errno.map(|errno| BoxError::from(*errno));
-        let (path, message, holders) = (path.clone(), message.clone(), holders.clone());
-        Error(Box::new(Inner { kind: *kind, path, message, holders, waited: *waited, source }))
+        let (path, message) = (path.clone(), message.clone());
+        let (holders, lease) = (holders.clone(), lease.clone());
+        Error(Box::new(Inner { kind: *kind, path, message, holders, lease, waited: *waited, source }))
     }
 
     pub(crate) fn busy(path: &Path, mode: Mode, waited: Duration, holders: Holders) -> Error {
@@ -107,8 +119,57 @@ impl Error {
         self
     }
 
+    pub(crate) fn lease_busy(target: &Path, waited: Duration, entry: &lease::Entry) -> Error {
+        let after = match waited {
+            Duration::ZERO => "not waiting".to_owned(),
+            waited => format!("gave up after waiting {}", Age(waited)),
+        };
+        let advice = "Wait longer, or end the holder; `break` releases a lease by force";
+        let mut error = Error::new(Kind::Busy, target, format!("is {entry}; {after}. {advice}"));
+        error.0.lease = Some(entry.clone());
+        error.0.waited = waited;
+        error
+    }
+
+    pub(crate) fn lease_lost(target: &Path, lost: &lease::Lost) -> Error {
+        let message = format!("this lease (token {}) was lost: {}", lost.token, lost.reason);
+        Error::new(Kind::Lost, target, message)
+    }
+
+    /// A name or a time that no lease can have.
+    pub(crate) fn refused_lease(target: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Rejected, target, problem.to_string())
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn denied(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Permission, path, problem.to_string())
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn uncreatable(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::CannotCreate, path, problem.to_string())
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn failed(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Io, path, problem.to_string())
+    }
+
+    /// A lease store that does not answer, or not in time; for who brings a [`Store`](lease::store::Store). `address` shows no
+    /// password.
+    pub fn unreachable(address: &str, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Unreachable, Path::new(address), problem.to_string())
+    }
+
+    /// A lease store whose tables are not ours.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn foreign(address: &Path, problem: String) -> Error {
+        Error::new(Kind::Corrupt, address, problem)
+    }
+
     pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {
-        let message = format!("the wait for this lock was cancelled after {}", Age(waited));
+        let message = format!("the wait was cancelled after {}", Age(waited));
         let mut error = Error::new(Kind::Cancelled, path, message);
         error.0.waited = waited;
         error
@@ -153,6 +214,11 @@ impl Error {
 
     pub(crate) fn conflict(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Conflict, path, problem.to_string())
+    }
+
+    /// What an SQL driver said.
+    pub(crate) fn driver(path: &Path, operation: &str, error: BoxError) -> Error {
+        Error::new(Kind::Io, path, format!("cannot {operation}: {error}")).with_source(error)
     }
 
     pub(crate) fn fenced(path: &Path, problem: impl fmt::Display) -> Error {
@@ -215,6 +281,11 @@ impl Error {
         self.0.holders.as_ref()
     }
 
+    /// Who held the lease, and until when, where that is why the operation failed.
+    pub fn lease(&self) -> Option<&lease::Entry> {
+        self.0.lease.as_ref()
+    }
+
     /// How long the caller waited for a lock.
     pub fn waited(&self) -> Duration {
         self.0.waited
@@ -246,7 +317,8 @@ impl Error {
         self.0.kind == Kind::Corrupt
     }
 
-    /// The updater failed, or made a value that the document can't hold.
+    /// The updater failed, or made a value that the document can't hold; or the name or time of a lease is one that no lease can
+    /// have.
     pub fn is_rejected(&self) -> bool {
         self.0.kind == Kind::Rejected
     }
@@ -256,13 +328,18 @@ impl Error {
         self.0.kind == Kind::Conflict
     }
 
+    /// The database that keeps a lease did not answer, or not in time.
+    pub fn is_unreachable(&self) -> bool {
+        self.0.kind == Kind::Unreachable
+    }
+
     /// The document has accepted a larger fencing token than the one that this change carries: a later holder of the lease
     /// has been there. To try again with the same token is in vain.
     pub fn is_fenced(&self) -> bool {
         self.0.kind == Kind::Fenced
     }
 
-    /// The lock was held and is not any longer, though it was not released: its lifetime ended, or it was broken.
+    /// The lock or lease was held and is not any longer, though it was not released: its lifetime ended, or it was broken.
     pub fn is_lost(&self) -> bool {
         self.0.kind == Kind::Lost
     }

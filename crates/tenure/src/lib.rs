@@ -64,7 +64,7 @@ pub mod wait;
 pub use document::{Document, Durability, Reached, Receipt, Version};
 pub use error::{BoxError, Error, Result};
 pub use journal::Journal;
-pub use lease::Token;
+pub use lease::{Lease, LeaseStore, Token};
 pub use lock::{Contention, Handle, Held, Lock, LossReason, Lost};
 pub use owner::{Holder, Holders};
 pub use wait::{Cancel, Moment, Patience, Wait};

@@ -87,8 +87,20 @@ pub(crate) fn plain(text: &str, longest: usize) -> String {
     text.chars().take(longest).map(shown).collect()
 }
 
-/// The longest command shown in a message, in characters; the field holds all of it.
+/// The longest command, or other text of another process, shown in a message, in characters; the field holds all of it.
 const SHOWN_COMMAND: usize = 100;
+
+/// Another process's text, cut short: nothing in it may drive the reader's terminal.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars().take(SHOWN_COMMAND) {
+            write!(f, "{}", if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })?;
+        }
+        f.write_str(if self.0.chars().nth(SHOWN_COMMAND).is_some() { "..." } else { "" })
+    }
+}
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,16 +111,7 @@ impl fmt::Display for Holder {
             pid => write!(f, "pid {pid}{doubt}")?,
         }
         match &self.command {
-            // A command line is another process's text: nothing in it may drive the reader's terminal.
-            Some(command) => {
-                write!(f, " `")?;
-                for c in command.chars().take(SHOWN_COMMAND) {
-                    let shown = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-                    write!(f, "{shown}")?;
-                }
-                let cut = if command.chars().nth(SHOWN_COMMAND).is_some() { "..." } else { "" };
-                write!(f, "{cut}`")?;
-            }
+            Some(command) => write!(f, " `{}`", Shown(command))?,
             None => write!(f, ", command unknown")?,
         }
         if let Some(age) = self.running_for {

@@ -24,6 +24,12 @@ impl Moment {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// This moment on a clock that is ahead by so many nanoseconds.
+    pub(crate) fn shifted(self, nanoseconds: i128) -> Moment {
+        let shifted = i128::try_from(self.0.as_nanos()).unwrap_or(i128::MAX).saturating_add(nanoseconds);
+        Moment(Duration::from_nanos(u64::try_from(shifted.max(0)).unwrap_or(u64::MAX)))
+    }
+
     /// The time since the clock's zero.
     pub const fn since_zero(self) -> Duration {
         self.0

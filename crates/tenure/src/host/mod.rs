@@ -11,6 +11,7 @@
 //! All state that outlives a call belongs to a host instance ([`Local`]), so that two simulated processes
 //! in one test do not share any. No `static` and no `Condvar` may stand outside this room.
 
+mod alarm;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "testing")]
@@ -26,6 +27,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
+pub(crate) use alarm::Alarm;
 pub use local::{
     Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
 };
@@ -293,6 +295,13 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// The clock that waits and lifetimes are measured by: it never runs backward, and runs on while the machine is
     /// suspended.
     fn now(&self) -> Moment;
+
+    /// The clock of [`Host::now`] as every process of this machine reads it, also one in a time namespace of its own.
+    ///
+    /// Errors: whatever hides how far this process's clock is shifted.
+    fn machine_clock(&self) -> Result<Moment> {
+        Ok(self.now())
+    }
 
     /// Unpredictable bits, for names that two processes must not share.
     fn random(&self) -> u64;

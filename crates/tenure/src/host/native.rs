@@ -104,7 +104,7 @@ impl From<Instant> for Moment {
 }
 
 /// The file systems that no other machine's kernel writes, by the magic numbers of statfs(2).
-const LOCAL_FILE_SYSTEMS: [(u32, &str); 9] = [
+const LOCAL_FILE_SYSTEMS: [(u32, &str); 10] = [
     (0xef53, "ext2, ext3, ext4"),
     (0x5846_5342, "xfs"),
     (0x9123_683e, "btrfs"),
@@ -114,6 +114,8 @@ const LOCAL_FILE_SYSTEMS: [(u32, &str); 9] = [
     (0xca45_1a4e, "bcachefs"),
     (0x4d44, "vfat"),
     (0x2011_bab0, "exfat"),
+    // What is written lies in its upper directory, which can't be on NFS (Documentation/filesystems/overlayfs.rst).
+    (0x794c_7630, "overlay"),
 ];
 
 fn mode_bits(mode: u32) -> fs::Mode {
@@ -332,6 +334,10 @@ impl Host for Native {
         let now = rustix::time::clock_gettime(ClockId::Boottime);
         let (seconds, nanos) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
         Moment::from_clock(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0)))
+    }
+
+    fn machine_clock(&self) -> Result<Moment> {
+        Ok(self.now().shifted(-process::clock_offset()?))
     }
 
     fn random(&self) -> u64 {

@@ -81,6 +81,26 @@ fn counts_from_boot() -> bool {
     }
 }
 
+/// How many nanoseconds the boot clock of this process is ahead of the machine's (time_namespaces(7)).
+pub(super) fn clock_offset() -> Result<i128> {
+    if counts_from_boot() {
+        return Ok(0);
+    }
+    // The file tells of the namespace that children will be in, which is this process's own only from an exec on.
+    let (own, children) =
+        (rustix::fs::stat("/proc/self/ns/time")?, rustix::fs::stat("/proc/self/ns/time_for_children")?);
+    if own.st_ino != children.st_ino {
+        return Err(Errno::NOTSUP);
+    }
+    let offsets = text("/proc/self/timens_offsets")?;
+    let line = offsets.lines().find_map(|line| line.strip_prefix("boottime")).ok_or(Errno::NOTSUP)?;
+    let numbers: Vec<i128> = line.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        [seconds, nanoseconds] => Ok(seconds * 1_000_000_000 + nanoseconds),
+        _ => Err(Errno::NOTSUP),
+    }
+}
+
 struct Comparable {
     is_zombie: bool,
     /// Ticks since boot, if any other process would see the same.

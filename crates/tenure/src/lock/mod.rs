@@ -37,6 +37,9 @@ mod open;
 mod record;
 mod stale;
 mod waiting;
+#[cfg(feature = "sqlite")]
+pub(crate) use stale::judge_owner;
+pub(crate) use stale::shares_processes;
 pub(crate) use waiting::{jittered, pauses};
 
 use std::fmt;

@@ -70,7 +70,7 @@ pub(super) struct Evidence<'a> {
 }
 
 /// Whether the owner's number means, to this process, what it meant to the owner.
-pub(super) fn shares_processes(owner: &Identity, here: &Identity) -> bool {
+pub(crate) fn shares_processes(owner: &Identity, here: &Identity) -> bool {
     owner.boot.is_some()
         && owner.pid_namespace.is_some()
         && (&owner.machine, &owner.boot, owner.pid_namespace)
@@ -85,10 +85,20 @@ pub(super) fn judge(record: &Record, evidence: &Evidence<'_>) -> Verdict {
         let limit = if record.lifetime.is_some() { "its lifetime ends" } else { "it is released or broken" };
         return Verdict::new(State::Unknown, format!("held by a handle, not by a process, until {limit}"));
     };
-    let here = evidence.here;
+    judge_owner(owner, evidence.here, evidence.process, evidence.local)
+}
+
+/// The verdict on an owner by what is known of its process alone. `process` is what the system says of its number, if that was
+/// asked; `local`, whether no other machine writes where its name was found.
+pub(crate) fn judge_owner(
+    owner: &Identity,
+    here: &Identity,
+    process: Option<Process>,
+    local: bool,
+) -> Verdict {
     let pid = owner.pid;
     if shares_processes(owner, here) {
-        return match evidence.process {
+        return match process {
             Some(Process::Gone) => {
                 Verdict::new(State::Dead, format!("no process of this boot has pid {pid}"))
             }
@@ -113,7 +123,7 @@ pub(super) fn judge(record: &Record, evidence: &Evidence<'_>) -> Verdict {
             Verdict::new(State::Unknown, "its pid counts in another pid namespace, a container perhaps")
         }
         // The name too: a file server's own disk is local to it, and its clients may be copies of one image.
-        (true, false) if evidence.local && owner.host == here.host => {
+        (true, false) if local && owner.host == here.host => {
             Verdict::new(State::Dead, "it ran before this machine was booted")
         }
         (true, false) => Verdict::new(

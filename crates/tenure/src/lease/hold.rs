@@ -1,0 +1,294 @@
+//! A lease that is held: how it is renewed and given up, and how its loss is noticed and told.
+//!
+//! The deadline alone decides ([`super::timing`]): it counts from before each question to the store, on a clock that runs on
+//! while the machine sleeps, and needs no answer. So whoever asks is told the truth even if the keeper is stuck, and the
+//! descriptor is a timer that the kernel fires at that moment even if this process gets no processor.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::loss::Lost;
+use super::store::{Answer, Claim, Store};
+use super::timing::Tenancy;
+use super::{LossFn, Tenant, handle::Handle, target};
+use crate::error::{Error, Result};
+use crate::host::{Alarm, Host};
+use crate::wait::Moment;
+
+/// How long a release may take.
+const RELEASE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a guard that is dropped tries to release: nobody expects a drop to wait.
+const DROP_MAX: Duration = Duration::from_secs(1);
+
+/// How many renewals that are never answered fit into a time to live.
+const ATTEMPTS: u32 = 4;
+
+/// What the guard and the keeper share.
+pub(super) struct Hold<H: Host> {
+    pub(super) host: H,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) claim: Claim,
+    pub(super) tenant: Tenant,
+    pub(super) ttl: Duration,
+    /// Locked while the store is asked, so that its answers are noted in the order in which it gave them.
+    turn: Mutex<()>,
+    /// Locked for a moment only.
+    view: Mutex<View>,
+    /// The process that has the lease; a forked child has not.
+    process: u64,
+}
+
+struct View {
+    tenancy: Tenancy,
+    /// Given up: nothing more is to be done or told.
+    over: bool,
+    told: bool,
+    keeper: Option<Waker>,
+    on_loss: Vec<Arc<LossFn>>,
+    wakers: Vec<Waker>,
+    alarm: Option<Arc<Alarm>>,
+}
+
+/// What the keeper does next.
+pub(super) struct Step {
+    pub(super) at: Moment,
+    pub(super) renews: bool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic of a caller's function can't happen while one of these is locked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<H: Host> Hold<H> {
+    pub(super) fn new(
+        host: H,
+        store: Arc<dyn Store>,
+        claim: Claim,
+        tenant: Tenant,
+        ttl: Duration,
+        tenancy: Tenancy,
+        on_loss: Option<Arc<LossFn>>,
+    ) -> Hold<H> {
+        let on_loss = on_loss.into_iter().collect();
+        let (keeper, wakers, alarm) = (None, Vec::new(), None);
+        let view = Mutex::new(View { tenancy, over: false, told: false, keeper, on_loss, wakers, alarm });
+        let process = host.process_mark();
+        Hold { host, store, claim, tenant, ttl, turn: Mutex::new(()), view, process }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        locked(&self.view)
+    }
+
+    /// Why the lease is lost, if it is: a deadline that has passed counts, whether anybody noticed or not.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        let now = self.host.now();
+        let reason = {
+            let mut view = self.view();
+            if view.over && !view.told {
+                return None;
+            }
+            view.tenancy.loss(now).cloned()
+        }?;
+        let lost = Lost { name: self.claim.name.clone(), token: self.claim.token, reason };
+        self.tell(&lost);
+        Some(lost)
+    }
+
+    /// Tells everyone who asked to be told, once.
+    fn tell(&self, lost: &Lost) {
+        let (tell, wakers) = {
+            let mut view = self.view();
+            if std::mem::replace(&mut view.told, true) {
+                return;
+            }
+            if let Some(alarm) = &view.alarm {
+                // Its time is the deadline, which is not far, if this fails.
+                let _rings_later = alarm.set(self.host.now());
+            }
+            wake(view.keeper.take());
+            (std::mem::take(&mut view.on_loss), std::mem::take(&mut view.wakers))
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        tell.iter().for_each(|tell| tell(lost));
+    }
+
+    /// Calls `tell` at the loss; at once if that has happened.
+    pub(super) fn on_loss(&self, tell: Arc<LossFn>) {
+        if let Some(lost) = self.lost() {
+            return tell(&lost);
+        }
+        let late = {
+            let mut view = self.view();
+            view.on_loss.push(tell);
+            view.told
+        };
+        if late {
+            let tell = std::mem::take(&mut self.view().on_loss);
+            let lost = self.lost();
+            lost.iter().for_each(|lost| tell.iter().for_each(|tell| tell(lost)));
+        }
+    }
+
+    /// Wakes `waker` at the loss, unless it has been told already.
+    pub(super) fn wake_at_loss(&self, waker: &Waker) -> Option<Lost> {
+        {
+            let mut view = self.view();
+            if !view.told && !view.wakers.iter().any(|known| known.will_wake(waker)) {
+                view.wakers.push(waker.clone());
+            }
+        }
+        self.lost()
+    }
+
+    /// The descriptor that becomes readable at the loss.
+    pub(super) fn alarm(&self) -> Result<Arc<Alarm>> {
+        let mut view = self.view();
+        if let Some(alarm) = &view.alarm {
+            return Ok(alarm.clone());
+        }
+        let at = if view.told { self.host.now() } else { view.tenancy.deadline() };
+        let made = Alarm::new().and_then(|alarm| alarm.set(at).map(|()| Arc::new(alarm)));
+        let alarm = made.map_err(|errno| {
+            Error::host("make a descriptor that tells of the loss", &self.target(), errno)
+        })?;
+        view.alarm = Some(alarm.clone());
+        Ok(alarm)
+    }
+
+    fn target(&self) -> std::path::PathBuf {
+        target(&*self.store, &self.claim.name)
+    }
+
+    pub(super) fn ensure_held(&self) -> Result<()> {
+        if self.host.process_mark() != self.process {
+            let problem =
+                "this process was forked from the one that holds the lease, and does not hold it itself";
+            return Err(Error::unsupported(&self.target(), problem));
+        }
+        match self.lost() {
+            Some(lost) => Err(Error::lease_lost(&self.target(), &lost)),
+            None => Ok(()),
+        }
+    }
+
+    /// From when on the lease is lost unless it is renewed.
+    pub(super) fn deadline(&self) -> Moment {
+        self.view().tenancy.deadline()
+    }
+
+    /// The keeper's next step; `None` when there is nothing left to do.
+    pub(super) fn next_step(&self) -> Option<Step> {
+        if self.lost().is_some() {
+            return None;
+        }
+        let view = self.view();
+        if view.over {
+            return None;
+        }
+        Some(match view.tenancy.renewal() {
+            Some(at) if at < view.tenancy.deadline() => Step { at, renews: true },
+            _ => Step { at: view.tenancy.deadline(), renews: false },
+        })
+    }
+
+    pub(super) fn kept_by(&self, keeper: Waker) {
+        self.view().keeper = Some(keeper);
+    }
+
+    /// Asks the store to begin the time to live anew, until the deadline at most.
+    pub(super) fn renew(&self) -> Result<()> {
+        self.ask_to_renew(None)
+    }
+
+    fn ask_to_renew(&self, tenant: Option<&Tenant>) -> Result<()> {
+        let _turn = locked(&self.turn);
+        self.ensure_held()?;
+        let began = self.host.now();
+        // No longer, so that another attempt is left if this one is never answered.
+        let until = self.deadline().min(began + self.ttl / ATTEMPTS);
+        let answer = self.store.renew(&self.claim, self.ttl, tenant, until);
+        match answer {
+            Ok(Answer::Done { lasts }) => {
+                let mut view = self.view();
+                // An answer that came too late revives nothing.
+                if view.tenancy.loss(self.host.now()).is_none() {
+                    view.tenancy.confirmed(began, lasts);
+                    if let Some(alarm) = &view.alarm {
+                        // A descriptor that is there can be set; if not, it rings at the earlier moment, which is safe.
+                        let _rings_early = alarm.set(view.tenancy.deadline());
+                    }
+                }
+            }
+            Ok(Answer::Lost(reason)) => self.view().tenancy.refused(reason),
+            Err(error) => {
+                self.view().tenancy.failed(self.host.now());
+                self.ensure_held()?;
+                return Err(error);
+            }
+        }
+        self.ensure_held()
+    }
+
+    /// Gives the lease up. Whatever comes of it, this process holds it no longer.
+    pub(super) fn release(&self) -> Result<()> {
+        self.release_within(RELEASE_MAX)
+    }
+
+    fn release_within(&self, longest: Duration) -> Result<()> {
+        let _turn = locked(&self.turn);
+        if self.view().over {
+            return Ok(());
+        }
+        let held = self.ensure_held();
+        self.give_up();
+        if self.host.process_mark() != self.process {
+            return held;
+        }
+        // Also after a loss: perhaps nobody has got it yet, and the next comer need not wait for the store's clock.
+        let longest = if held.is_ok() { longest } else { longest.min(DROP_MAX) };
+        let answer = self.store.release(&self.claim, self.host.now() + longest);
+        held?;
+        match answer? {
+            Answer::Done { .. } => Ok(()),
+            Answer::Lost(reason) => {
+                let lost = Lost { name: self.claim.name.clone(), token: self.claim.token, reason };
+                Err(Error::lease_lost(&self.target(), &lost))
+            }
+        }
+    }
+
+    /// Releases a lease whose guard is dropped. Its store frees it in time if this can't.
+    pub(super) fn drop_held(&self) {
+        if self.host.process_mark() == self.process {
+            let _expires = self.release_within(DROP_MAX);
+        }
+    }
+
+    /// Gives the lease to whoever has the handle.
+    pub(super) fn detach(&self) -> Result<Handle> {
+        self.ask_to_renew(Some(&self.tenant.clone().without_process()))?;
+        let _turn = locked(&self.turn);
+        self.give_up();
+        Ok(Handle { claim: self.claim.clone(), ttl: self.ttl })
+    }
+
+    fn give_up(&self) {
+        let mut view = self.view();
+        view.over = true;
+        if let Some(alarm) = &view.alarm {
+            // Nobody should be listening any more.
+            let _rings_in_vain = alarm.set(Moment::from_clock(Duration::MAX));
+        }
+        wake(view.keeper.take());
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

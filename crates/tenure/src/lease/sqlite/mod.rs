@@ -1,0 +1,359 @@
+//! Leases in a database file of this machine.
+//!
+//! A change is a transaction: 1. Wait for the turn to write, below. SQLite itself lets all writers try again after pauses, and
+//! some never get their turn. 2. The path must still name the file that
+//! was opened: whoever deleted it made the tokens start over. 3. `BEGIN IMMEDIATE`. 4. Read the boot clock, and not before: the
+//! wait may have been long. 5. Read the row, decide ([`row`]), write it. 6. `COMMIT`, in WAL mode with `synchronous=FULL`: what
+//! was acknowledged survives a power loss, the token first of all. 7. Give the queue free. 8. After a release, open and close
+//! `PATH-notice`, which wakes the waiters.
+//!
+//! The turn is an flock on `PATH-turn`. Who has just had it would often have it again before any other has woken up; so it is
+//! waited for by one alone, the holder of another flock, on `PATH-queue`: whoever comes back finds that one before itself.
+//!
+//! The turn also covers SQLite's one weakness with threads: two copies of SQLite in one process drop each other's locks
+//! (sqlite.org/howtocorrupt.html, 2.2).
+//!
+//! A database on a file system that other machines may write is refused: neither WAL nor the boot clock would mean anything.
+
+mod row;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use self::row::{Now, Row};
+use self::schema::{Found, Problem};
+use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
+use super::{Entry, LossReason, Name, Tenant, Token};
+use crate::error::{Error, Result};
+use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
+use crate::lock::{Lock, State, judge_owner, shares_processes};
+use crate::wait::{Moment, Wait};
+
+/// How long opening may take: others may be making the tables.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+
+/// How long an owner whose answer was lost is looked for.
+const ABANDON_MAX: Duration = Duration::from_secs(1);
+
+/// Leases in a file.
+pub(super) struct Sqlite {
+    path: PathBuf,
+    address: String,
+    turns: Turns,
+    notice: PathBuf,
+    boot: String,
+    connection: Mutex<Opened>,
+    /// SQLite's connections must not be used in a forked child.
+    process: u64,
+}
+
+/// The right to write, and the right to wait for it.
+struct Turns {
+    queue: Lock,
+    turn: Lock,
+}
+
+struct Opened {
+    connection: Connection,
+    /// The file that the path named when it was opened.
+    id: FileId,
+}
+
+impl Sqlite {
+    /// Opens the database, and makes it if it is missing.
+    pub(super) fn open(path: &Path) -> Result<Sqlite> {
+        let host = Native;
+        // The side files lie beside the real file, whatever path leads to it.
+        let path = crate::target::resolve(&host, path, "database")?;
+        refuse_network(&path)?;
+        let boot = host.identity().boot.ok_or_else(|| {
+            let problem = "the kernel's boot id can't be read (/proc/sys/kernel/random/boot_id), which times are kept with";
+            Error::unsupported(&path, problem)
+        })?;
+        let beside = |suffix| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let address = format!("sqlite:{}", path.display());
+        let turns = Turns { queue: Lock::flock(beside("-queue")), turn: Lock::flock(beside("-turn")) };
+        let until = host.now() + OPEN_MAX;
+        let connection = Mutex::new(open_database(&path, &address, &turns, until)?);
+        let (notice, process) = (beside("-notice"), host.process_mark());
+        Ok(Sqlite { path, address, turns, notice, boot, connection, process })
+    }
+
+    fn now(&self) -> Result<Now> {
+        let clock = Native
+            .machine_clock()
+            .map_err(|errno| Error::host("read the machine's boot clock", &self.path, errno))?;
+        Ok(Now { us: row::micros(clock.since_zero()), boot: self.boot.clone() })
+    }
+
+    fn connection(&self) -> Result<MutexGuard<'_, Opened>> {
+        if Native.process_mark() != self.process {
+            let problem = "this process was forked from the one that opened the lease store. Open it anew";
+            return Err(Error::unsupported(&self.path, problem));
+        }
+        // A panic rolls its transaction back.
+        Ok(self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn explain(&self, problem: Problem) -> Error {
+        match problem {
+            Problem::Sqlite(error) => schema::explain(&self.path, &self.address, &error),
+            Problem::Ours(error) => error,
+        }
+    }
+
+    /// Changes one row as `step` says, which gets it as it is to be read now; `None` leaves it as it is.
+    fn change<R>(
+        &self,
+        name: &Name,
+        until: Moment,
+        step: impl FnOnce(Option<Row>, &Now) -> (Option<Row>, R),
+    ) -> Result<R> {
+        let _turn = self.turns.next(&self.address, until)?;
+        let mut opened = self.connection()?;
+        self.expect_same_file(&opened)?;
+        patience(&opened.connection, until).map_err(|error| self.explain(error.into()))?;
+        let failed = |error: rusqlite::Error| self.explain(error.into());
+        let transaction =
+            opened.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let now = self.now()?;
+        let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
+        let (changed, outcome) = step(row.map(|row| row.carried_over(&now)), &now);
+        if let Some(row) = changed {
+            schema::write(&transaction, &row).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(outcome)
+    }
+
+    fn expect_same_file(&self, opened: &Opened) -> Result<()> {
+        let problem = match Native.stat(&self.path) {
+            Ok(stat) if stat.id == opened.id => return Ok(()),
+            Ok(_) => "another file was put in this database's place",
+            Err(Errno::NOENT) => "this database was deleted",
+            Err(errno) => return Err(Error::host("look at the database", &self.path, errno)),
+        };
+        let rest = "while it was in use. Its leases are lost, and tokens would start over: put the file back, or open it anew";
+        Err(Error::conflict(&self.path, format!("{problem} {rest}")))
+    }
+
+    fn one(&self, name: &Name, until: Moment) -> Result<Option<(Row, Now)>> {
+        let opened = self.connection()?;
+        self.expect_same_file(&opened)?;
+        let read = patience(&opened.connection, until)
+            .and_then(|()| schema::read(&opened.connection, name.as_str()));
+        // The clock after the row: a row that was written meanwhile would come from the future.
+        let now = self.now()?;
+        let row = read.map_err(|error| self.explain(error.into()))?;
+        Ok(row.map(|row| (row.carried_over(&now), now)))
+    }
+
+    fn entry(&self, row: &Row, now: &Now) -> Result<Entry> {
+        Ok(row.entry(self.token(row)?, now, is_dead))
+    }
+
+    fn token(&self, row: &Row) -> Result<Token> {
+        let problem = || format!("the lease {} has the token {}, which no lease has", row.name, row.fence);
+        Token::new(row.fence).ok_or_else(|| Error::corrupt(&self.path, problem()))
+    }
+
+    /// Tells those who wait.
+    fn announce(&self) {
+        let open = || match Native.open(&self.notice, Open::Read) {
+            Err(Errno::NOENT) => Native.open(&self.notice, Open::New { mode: 0o644 }),
+            opened => opened,
+        };
+        // If this fails, the waiters find out by looking, within a quarter of a second.
+        drop(open());
+    }
+}
+
+impl Store for Sqlite {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn acquire(&self, ask: &Ask, until: Moment) -> Result<Attempt> {
+        if ask.again
+            && let Some((row, now)) = self.one(&ask.name, until)?
+            && !is_for(&row, ask, &now)
+        {
+            return Ok(Attempt::Held(Box::new(self.entry(&row, &now)?)));
+        }
+        self.change(&ask.name, until, |row, now| {
+            let row = match row {
+                None => Row::first(ask, now),
+                Some(row) if is_for(&row, ask, now) => row.granted(ask, now),
+                // Written, too, since it may have been carried over.
+                Some(row) => {
+                    return (
+                        Some(row.clone()),
+                        self.entry(&row, now).map(|entry| Attempt::Held(Box::new(entry))),
+                    );
+                }
+            };
+            let granted = self.token(&row).map(|token| Attempt::Granted { token, lasts: row.lasts(now) });
+            (Some(row), granted)
+        })?
+    }
+
+    fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
+        self.change(&claim.name, until, |row, now| match row {
+            Some(row) if row.is(&claim.owner, claim.token) => {
+                let tenant = tenant.map_or_else(|| row.tenant.clone(), Tenant::to_json);
+                let row = Row { tenant, ..row.lasting(row::micros(ttl), now) };
+                let lasts = row.lasts(now);
+                (Some(row), Answer::Done { lasts })
+            }
+            row => (None, lost(row, claim)),
+        })
+    }
+
+    fn release(&self, claim: &Claim, until: Moment) -> Result<Answer> {
+        let answer = self.change(&claim.name, until, |row, now| match row {
+            Some(row) if row.is(&claim.owner, claim.token) => {
+                (Some(row.ended(None, now)), Answer::Done { lasts: Duration::ZERO })
+            }
+            row => match lost(row, claim) {
+                // The answer to an earlier call was lost.
+                Answer::Lost(LossReason::Released) => (None, Answer::Done { lasts: Duration::ZERO }),
+                answer => (None, answer),
+            },
+        })?;
+        if matches!(answer, Answer::Done { .. }) {
+            self.announce();
+        }
+        Ok(answer)
+    }
+
+    fn break_lease(&self, name: &Name, reason: &str, until: Moment) -> Result<Option<Entry>> {
+        let broken = self.change(name, until, |row, now| match row {
+            Some(row) if !row.is_free(now, is_dead) => {
+                let entry = self.entry(&row, now);
+                (Some(row.ended(Some(reason), now)), Some(entry))
+            }
+            _ => (None, None),
+        })?;
+        self.announce();
+        broken.transpose()
+    }
+
+    fn look(&self, name: &Name, until: Moment) -> Result<Option<Entry>> {
+        let found = self.one(name, until)?;
+        found.map(|(row, now)| self.entry(&row, &now)).transpose()
+    }
+
+    fn list(&self, until: Moment) -> Result<Vec<Entry>> {
+        let opened = self.connection()?;
+        self.expect_same_file(&opened)?;
+        let rows = patience(&opened.connection, until).and_then(|()| schema::read_all(&opened.connection));
+        let now = self.now()?;
+        let rows = rows.map_err(|error| self.explain(error.into()))?;
+        rows.into_iter().map(|row| self.entry(&row.carried_over(&now), &now)).collect()
+    }
+
+    fn abandon(&self, name: &Name, owner: &Owner) {
+        let until = Native.now() + ABANDON_MAX;
+        let freed = self.change(name, until, |row, now| match row {
+            Some(row) if row.owner.as_deref() == Some(owner.as_str()) => (Some(row.ended(None, now)), ()),
+            _ => (None, ()),
+        });
+        // If it can't be done, the lease ends with its time.
+        if freed.is_ok() {
+            self.announce();
+        }
+    }
+
+    fn notice(&self, _name: &Name, _waker: &Waker) -> Notice {
+        if let Err(Errno::NOENT) = Native.stat(&self.notice) {
+            self.announce();
+        }
+        Notice::File(self.notice.clone())
+    }
+}
+
+/// Whether the one who asks may have the lease.
+fn is_for(row: &Row, ask: &Ask, now: &Now) -> bool {
+    row.owner.as_deref() == Some(ask.owner.as_str()) || row.is_free(now, is_dead)
+}
+
+fn lost(row: Option<Row>, claim: &Claim) -> Answer {
+    Answer::Lost(row.map_or(LossReason::Stolen, |row| row.why_lost(&claim.owner)))
+}
+
+/// Whether the owner's process is gone for certain.
+fn is_dead(tenant: &Tenant) -> bool {
+    let Some(owner) = tenant.process() else { return false };
+    let here = Native.identity();
+    // An error of the system is no evidence of death.
+    let process = shares_processes(&owner, &here).then(|| Native.process(owner.pid).ok()).flatten();
+    judge_owner(&owner, &here, process, true).state == State::Dead
+}
+
+impl Turns {
+    fn next(&self, address: &str, until: Moment) -> Result<crate::Held> {
+        let first = self.queue.acquire(Wait::Until(until));
+        let turn = first.and_then(|_first| self.turn.acquire(Wait::Until(until)));
+        turn.map_err(|error| match error.is_busy() {
+            true => Error::unreachable(address, format!("the queue of its writers does not move: {error}")),
+            false => error,
+        })
+    }
+}
+
+/// From now on, SQLite waits for other programs' locks until this moment.
+fn patience(connection: &Connection, until: Moment) -> rusqlite::Result<()> {
+    connection.busy_timeout(until.since(Native.now()))
+}
+
+fn refuse_network(path: &Path) -> Result<()> {
+    let directory = directory_of(path);
+    let local = Native.open(&directory, Open::Read).and_then(|opened| Native.is_local(&opened));
+    match local {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let problem = "lies on a file system that other machines may write (or whose kind is not known): SQLite's locks \
+                           and this machine's clock mean nothing there. Take a local disk, or PostgreSQL";
+            Err(Error::unsupported(path, problem))
+        }
+        Err(errno) => Err(Error::host("open the directory of the database", path, errno)),
+    }
+}
+
+fn open_database(path: &Path, address: &str, turns: &Turns, until: Moment) -> Result<Opened> {
+    let _turn = turns.next(address, until)?;
+    let open = || -> std::result::Result<Connection, Problem> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        patience(&connection, until)?;
+        if let Found::ToMigrate { from } = schema::look(&connection, path)? {
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            schema::migrate(&transaction, from)?;
+            transaction.commit()?;
+        }
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if mode != "wal" {
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        }
+        connection.pragma_update(None, "synchronous", "full")?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|problem| match problem {
+        Problem::Sqlite(error) => schema::explain(path, address, &error),
+        Problem::Ours(error) => error,
+    })?;
+    let id = Native.stat(path).map_err(|errno| Error::host("look at the database", path, errno))?.id;
+    Ok(Opened { connection, id })
+}
