@@ -30,7 +30,7 @@ pub(super) struct Hold<H: Host> {
     pub(super) host: H,
     pub(super) store: Arc<dyn Store>,
     pub(super) claim: Claim,
-    tenant: Tenant,
+    pub(super) tenant: Tenant,
     pub(super) ttl: Duration,
     /// Locked while the store is asked, so that its answers are noted in the order in which it gave them.
     turn: Mutex<()>,
