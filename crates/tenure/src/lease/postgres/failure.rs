@@ -26,8 +26,8 @@ pub(super) enum What {
     Denied,
     /// The tables are not what they have to be.
     Foreign,
-    /// The tables are those of a later version.
-    Later,
+    /// The tables are those of a later version, or this process has no part in the store.
+    Unsupported,
     /// There is no such database.
     NoDatabase,
     /// Anything else that the server says.
@@ -56,7 +56,7 @@ impl Failure {
             }
             What::Denied => Error::denied(path, text),
             What::Foreign => Error::foreign(path, text),
-            What::Later => Error::unsupported(path, text),
+            What::Unsupported => Error::unsupported(path, text),
             What::NoDatabase => {
                 Error::uncreatable(path, format!("{text}. Create it with `createdb`, or name another"))
             }
