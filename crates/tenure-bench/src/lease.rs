@@ -151,6 +151,60 @@ pub(crate) fn take_turns(way: &str, address: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// One acquisition and release of a free lease, in PostgreSQL. The bare statements are prepared once, as ours are.
+pub(crate) fn postgres(setting: &Setting) -> Result<Finding> {
+    let Some(address) = postgres_address() else { return Ok(no_server()) };
+    let plan = setting.plan(PLAN);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bare = runtime.block_on(Bare::connect(&address))?;
+    let store = LeaseStore::connect(&address)?;
+    let contenders = vec![
+        timed("bare upsert and update, tokio-postgres", None, plan, || runtime.block_on(bare.pair())),
+        timed("tenure acquire and release", Some(1.15), plan, || pair(&store)),
+    ];
+    side_by_side(contenders, plan)
+}
+
+fn postgres_address() -> Option<String> {
+    std::env::var("TENURE_TEST_POSTGRES").ok()
+}
+
+fn no_server() -> Finding {
+    Finding::Skipped("no server: run it by `scripts/with-postgres`".into())
+}
+
+/// The least that would do, over the same driver.
+struct Bare {
+    client: tokio_postgres::Client,
+    take: tokio_postgres::Statement,
+    give: tokio_postgres::Statement,
+}
+
+impl Bare {
+    async fn connect(address: &str) -> Result<Bare> {
+        let (client, connection) = tokio_postgres::connect(address, tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(BARE_TABLE).await?;
+        let clock = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let take = client.prepare(&BARE_TAKE.replace("$2", clock)).await?;
+        let give = client.prepare(BARE_GIVE).await?;
+        Ok(Bare { client, take, give })
+    }
+
+    async fn pair(&self) -> Result<()> {
+        let owner = "00000000-0000-4000-8000-000000000000";
+        let fence: i64 = self.client.query_one(&self.take, &[&owner]).await?.get(0);
+        self.client.execute(&self.give, &[&owner, &fence]).await?;
+        Ok(())
+    }
+}
+
+pub(crate) fn postgres_handoff(setting: &Setting) -> Result<Finding> {
+    let Some(address) = postgres_address() else { return Ok(no_server()) };
+    let separator = if address.contains('?') { '&' } else { '?' };
+    handoff(setting, &format!("{address}{separator}notify=on"))
+}
+
 /// From a release in one process to the acquisition in another.
 pub(crate) fn sqlite_handoff(setting: &Setting) -> Result<Finding> {
     handoff(setting, &sqlite_address(setting))
