@@ -141,6 +141,11 @@ impl<H: Host> LeaseStore<H> {
         LeaseStore { host, store, here }
     }
 
+    /// What keeps the leases: for who wraps a store in another, or asks it directly.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// The store's address without its password.
     pub fn address(&self) -> &str {
         self.store.address()
