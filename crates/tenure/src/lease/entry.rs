@@ -13,7 +13,7 @@ use crate::owner::{Age, Identity, Shown};
 const TEXT_MAX: usize = 500;
 
 /// Who holds a lease, as it said of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tenant {
     /// The name of its host.
@@ -100,7 +100,7 @@ impl fmt::Display for Tenant {
 }
 
 /// A lease as its store shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Entry {
     /// What it is called.
@@ -116,7 +116,7 @@ pub struct Entry {
 }
 
 /// Whether a lease is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Occupancy {
     /// It can be had.
     Free,

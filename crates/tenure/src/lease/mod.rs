@@ -48,6 +48,8 @@ mod keeper;
 mod loss;
 mod name;
 mod request;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;
