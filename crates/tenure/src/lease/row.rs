@@ -168,11 +168,14 @@ impl Row {
 
     /// The row as it is to be read now.
     pub fn carried_over(self, now: &Now) -> Row {
-        if self.boot == now.boot && self.granted_us <= now.us {
+        let same = self.boot == now.boot;
+        // Also one that ends later than any clock that has not run backward since would have said.
+        if same && self.granted_us <= now.us && self.expires_us <= now.us.saturating_add(self.ttl_us) {
             return self;
         }
+        let granted_us = if same { self.granted_us.min(now.us) } else { now.us };
         let ttl_us = self.ttl_us;
-        Row { boot: now.boot.clone(), granted_us: now.us, ..self }.lasting(ttl_us, now)
+        Row { boot: now.boot.clone(), granted_us, ..self }.lasting(ttl_us, now)
     }
 
     /// The row after a renewal for this time.
@@ -314,6 +317,11 @@ mod tests {
             assert!(row.is_free(&now(later.us + 30, &later.boot), alive));
         }
         assert_eq!(row.clone().carried_over(&now(1_000_020, "a")), row);
+        // It was renewed, and then the clock ran back by less than it had been held for.
+        let renewed = row.lasting(30, &now(1_000_025, "a"));
+        assert_eq!(renewed.clone().carried_over(&now(1_000_025, "a")), renewed);
+        let back = renewed.carried_over(&now(1_000_005, "a"));
+        assert_eq!((back.granted_us, back.expires_us), (1_000_000, 1_000_035));
     }
 
     #[test]
