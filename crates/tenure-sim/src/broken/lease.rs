@@ -43,13 +43,12 @@ pub(super) struct Toy {
     lost: bool,
 }
 
-/// A question of a process that nobody else is.
+/// A question of somebody whose death nobody sees.
 pub(super) fn ask(ctx: &Ctx) -> Ask {
-    let tenant = serde_json::json!({ "host": "one", "pid": ctx.host.identity().pid });
     Ask {
         name: LEASE.into(),
         owner: Owner::new(ctx.host.random(), ctx.host.random()),
-        tenant: Tenant::from_json(&tenant.to_string()),
+        tenant: Tenant::from_json(r#"{"host":"one"}"#),
         ttl: TTL,
         at_least: Duration::ZERO,
         at_most: None,
@@ -138,6 +137,24 @@ pub(super) fn all_of_it(ctx: &Ctx, mistake: Mistake) {
         toy.look();
     }
     toy.release();
+}
+
+/// The client without a mistake, which must pass where the others are caught.
+pub(crate) fn sound() -> Scenario {
+    Scenario {
+        name: "lease-toy",
+        about: "the client of the twins, without a mistake",
+        hazards: "",
+        setup: own_clocks,
+        body: |ctx| match ctx.host.process {
+            2 => jump(ctx, BOUND.as_micros().cast_signed()),
+            _ => all_of_it(ctx, Mistake::None),
+        },
+        judge,
+        settings: vec![Setting::of(3, 1).ticks(2, HALF), Setting::of(2, 1).fault(&[Fault::LostReply])],
+        sometimes: &[],
+        caught_as: None,
+    }
 }
 
 /// What the shipped client does: the first process renews.

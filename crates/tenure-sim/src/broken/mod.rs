@@ -32,7 +32,7 @@ mod journal_told_early;
 mod journal_truncated;
 mod journal_unlocked;
 mod kept_after;
-mod lease;
+pub(crate) mod lease;
 mod lease_client_clock;
 mod lease_fence_two_steps;
 mod lease_from_the_answer;

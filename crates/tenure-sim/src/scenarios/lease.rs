@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tenure::host::Host;
 use tenure::lease::Request;
-use tenure::{Error, Lease, LeaseStore, Wait};
+use tenure::{Error, Lease, LeaseStore, Token, Wait};
 
 use crate::host::{Sim, SimStore, with_world};
 use crate::op::Note;
@@ -115,6 +115,39 @@ pub(super) fn all() -> Vec<Scenario> {
             ..base()
         },
         Scenario {
+            name: "lease-set-back-a-little",
+            about: "the store's clock jumps back by less than the time that the lease was held",
+            hazards: "D4",
+            setup: own_clocks,
+            body: |ctx| match ctx.host.process {
+                0 => hold(ctx),
+                2 => jump(ctx, -HALF.as_micros().cast_signed()),
+                _ => come(ctx),
+            },
+            settings: vec![
+                Setting::of(3, 1).crashes(1).ticks(1, HALF),
+                Setting::of(3, 1).crashes(1).ticks(2, HALF).long(),
+            ],
+            sometimes: &["renewed"],
+            ..base()
+        },
+        Scenario {
+            name: "lease-limited",
+            about: "the holder asked for no more than the time to live, renewals or not",
+            hazards: "D4 L14",
+            setup: |world| {
+                own_clocks(world);
+                world.leases.bound = Duration::ZERO;
+            },
+            body: |ctx| match ctx.host.process {
+                0 => hold_as(ctx, store(ctx).lease(NAME, TTL).at_most(TTL)),
+                _ => come(ctx),
+            },
+            settings: vec![Setting::of(2, 1).ticks(2, HALF), Setting::of(3, 1).ticks(2, HALF).long()],
+            sometimes: &["renewed", "told of the loss", "taken over"],
+            ..base()
+        },
+        Scenario {
             name: "lease-again",
             about: "who was too late for its own lease asks for it again, while another has it",
             hazards: "D7 D8 L14",
@@ -195,7 +228,11 @@ pub(crate) fn jump(ctx: &Ctx, us: i128) {
 
 /// Acquires, renews, releases, and looks in between.
 pub(crate) fn hold(ctx: &Ctx) {
-    if let Ok(Some(kept)) = Kept::acquire(ctx, Wait::Never, TTL) {
+    hold_as(ctx, store(ctx).lease(NAME, TTL));
+}
+
+fn hold_as(ctx: &Ctx, request: Request<Sim>) {
+    if let Ok(Some(kept)) = Kept::take(ctx, request, Wait::Never) {
         kept.look();
         // An answer that does not come is shown by the looks.
         let _shown = kept.renew();
@@ -304,6 +341,11 @@ impl<'a> Kept<'a> {
         if told.load(Ordering::Relaxed) > 1 || (told_before && told.load(Ordering::Relaxed) != 1) {
             broken(format!("P{} was not told of its loss once", ctx.host.process));
         }
+    }
+
+    /// Its token.
+    pub(super) fn token(&self) -> Token {
+        self.lease.token()
     }
 
     /// What its holder makes of a word on it.

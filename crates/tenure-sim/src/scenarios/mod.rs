@@ -30,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
         journal_threads::all(),
         lease::all(),
         lease_trouble::all(),
+        vec![crate::broken::lease::sound()],
     ]
     .into_iter()
     .flatten()

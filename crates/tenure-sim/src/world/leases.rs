@@ -217,6 +217,11 @@ impl Leases {
         self.forced.contains(&process)
     }
 
+    /// The largest token that was given.
+    pub fn last_token(&self) -> i64 {
+        self.given.last().map_or(0, |given| given.0)
+    }
+
     /// A question goes on its way, and its caller gives up.
     pub fn send(&mut self, process: usize, question: &Question) {
         self.in_flight.push((process, question.clone()));
