@@ -123,6 +123,9 @@ fn a_worker_plays_its_role() {
             told().for_each(|line| tell(&line));
         }
         "keep" => crate::losing::keep(task),
+        "hold" => crate::sqlite_owners::hold(task),
+        "hammer" => crate::sqlite_owners::hammer(task),
+        "try once" => crate::sqlite_files::try_once(task),
         "open" => crate::opening::open(task),
         role => panic!("no such role: {role}"),
     }

@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use self::row::{Now, Row};
 use self::schema::{Found, Problem};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
-use super::{Entry, LossReason, Name, Tenant, Token};
+use super::{Entry, LossReason, Name, Occupancy, Tenant, Token};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
@@ -237,14 +237,15 @@ impl Store for Sqlite {
 
     fn break_lease(&self, name: &Name, reason: &str, until: Moment) -> Result<Option<Entry>> {
         let broken = self.change(name, until, |row, now| match row {
-            Some(row) if !row.is_free(now, is_dead) => {
+            // Also one whose time is over: else its owner might still renew it.
+            Some(row) if row.owner.is_some() || !row.is_free(now, is_dead) => {
                 let entry = self.entry(&row, now);
                 (Some(row.ended(Some(reason), now)), Some(entry))
             }
             _ => (None, None),
         })?;
         self.announce();
-        broken.transpose()
+        Ok(broken.transpose()?.filter(|entry| entry.occupancy != Occupancy::Free))
     }
 
     fn look(&self, name: &Name, until: Moment) -> Result<Option<Entry>> {

@@ -136,15 +136,13 @@ impl Row {
 
     pub(super) fn entry(&self, token: Token, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Entry {
         let tenant = Tenant::from_json(&self.tenant);
-        let remaining =
-            self.kept_until().max(if self.owner.is_some() { self.expires_us } else { 0 }) - now.us;
-        let (occupancy, remaining) = match () {
-            () if self.is_free(now, is_dead) => (Occupancy::Free, Duration::ZERO),
-            () if self.owner.is_some() && self.expires_us > now.us => {
-                (Occupancy::Held(tenant), time(remaining))
-            }
-            () => (Occupancy::Kept(tenant), time(remaining)),
+        let holds = self.owner.is_some() && self.expires_us > now.us && !is_dead(&tenant);
+        let (occupancy, until) = match holds {
+            true => (Occupancy::Held(tenant), self.expires_us.max(self.kept_until())),
+            false if self.kept_until() > now.us => (Occupancy::Kept(tenant), self.kept_until()),
+            false => (Occupancy::Free, now.us),
         };
+        let remaining = time(until - now.us);
         let held_for = time(now.us - self.granted_us);
         Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining)
     }
