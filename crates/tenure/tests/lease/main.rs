@@ -20,6 +20,9 @@ mod place;
 #[cfg(feature = "postgres")]
 #[path = "../postgres_server/mod.rs"]
 mod postgres_server;
+mod races;
+#[cfg(feature = "postgres")]
+mod raw;
 mod sqlite_files;
 mod sqlite_owners;
 mod stalled;
