@@ -2,6 +2,8 @@
 
 mod document;
 mod journal;
+mod lease;
+mod run;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,18 +14,21 @@ use tenure::{Handle, Wait};
 
 pub(crate) use self::document::{Edit, Expression, Get, Undo, Update};
 pub(crate) use self::journal::{Append, Log, Repair, Reset, Rotate, Verify};
+pub(crate) use self::lease::{Acquire as AcquireLease, Break as BreakLease, Lease, LeaseCommand};
+pub(crate) use self::run::{Run, Wishes};
 use crate::{cmd, exit};
 
 /// The shortest lifetime that the library accepts.
 const LIFETIME_MIN: Duration = Duration::from_millis(100);
 
-/// Locks, shared documents and journals for programs that run more than once at a time.
+/// Locks, shared documents, journals and leases for programs that run more than once at a time.
 ///
 /// A lock file is held by one process at a time (or by many readers) and is free again as soon as its holder is
 /// gone, however it ended. With `--kind lockfile`, and with `tenure lock`, it is held by being there, for file
 /// systems that several machines share. A document is a file that is read, changed and written as one step: no
 /// change is lost, no half-written file is ever seen. A journal is a file of lines that many append to: each record
-/// is there whole or not at all, and what was acknowledged stays.
+/// is there whole or not at all, and what was acknowledged stays. A lease is a lock with an owner, a lifetime and a
+/// fencing token, kept by a database.
 #[derive(Debug, Parser)]
 #[command(name = "tenure", version, after_help = exit::HELP, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -47,6 +52,7 @@ pub(crate) enum Command {
     Status(Status),
     Lock(Lock),
     Break(Break),
+    Lease(Lease),
     /// Do what flock(1) of util-linux does, for machines that have none
     ///
     /// Also what this program does when it is called by the name `flock`, for instance through a symbolic link. Options end
@@ -64,6 +70,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,
     },
+    /// What `tenure run --lease` starts beside its command; of no use otherwise
+    #[command(hide = true)]
+    Watchdog {
+        /// Only keep the number of the command's process group taken
+        #[arg(long)]
+        anchor: bool,
+    },
     /// Print the completion script for a shell
     Completions {
         /// The shell
@@ -76,62 +89,6 @@ pub(crate) enum Command {
         directory: Option<PathBuf>,
     },
 }
-
-/// Run a command while holding a lock
-///
-/// The lock is released when the command ends, whatever processes it has left behind. If tenure itself is
-/// killed, the command keeps the lock until it ends. Signals sent to tenure are passed on to the command.
-///
-/// Excludes, and is excluded by, everything that locks the same file with flock(2): flock(1), Python's filelock,
-/// other tenures.
-///
-/// With --kind lockfile the lock is a file that exists while it is held and names tenure as its owner; LOCK.guard
-/// beside it is never deleted. It works across machines that share a file system, but the command inherits nothing:
-/// if tenure itself is killed by SIGKILL, the file is left naming a dead process and the next comer takes the lock,
-/// while the command may go on. On one machine, take --kind flock, whose command keeps the lock. If the lock is lost
-/// while the command runs (its --lifetime is over, somebody broke it), the command is sent SIGTERM once, and tenure
-/// ends with exit code 79 after it. Without --lifetime such a loss is only seen when the command has ended.
-#[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES)]
-pub(crate) struct Run {
-    /// What keeps the lock; everyone who shares a lock chooses the same
-    #[arg(long, value_enum, default_value_t = KindArg::Flock)]
-    pub(crate) kind: KindArg,
-    /// How long the lock lasts without being renewed, which tenure does after each third of it; at least 100ms.
-    /// When it is over, the next comer takes the lock even if its holder lives (only with --kind lockfile)
-    #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
-    pub(crate) lifetime: Option<Duration>,
-    /// Hold the lock together with other --shared holders
-    #[arg(long, short = 's')]
-    pub(crate) shared: bool,
-    /// Do not wait: end with exit code 75 if the lock is held
-    #[arg(long = "try", short = 'n', conflicts_with = "wait")]
-    pub(crate) try_once: bool,
-    /// Wait at most this long, e.g. 300ms, 2s, 1m (default: for ever)
-    #[arg(long, short = 'w', value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) wait: Option<Duration>,
-    /// Do not let the command inherit the lock: if tenure is killed, the lock is free at once
-    #[arg(long, short = 'o')]
-    pub(crate) close: bool,
-    /// The exit code if the lock can't be had in time
-    #[arg(long, short = 'E', value_name = "N", default_value_t = 75)]
-    pub(crate) busy_exit: u8,
-    /// The file (or directory) to lock; created if missing, never deleted. With --kind lockfile, the file that exists
-    /// while the lock is held
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) lock: PathBuf,
-    /// The command and its arguments, after `--`
-    #[arg(last = true, required = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) command: Vec<OsString>,
-}
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  tenure run deploy.lock -- ./deploy.sh
-  tenure run --try cron.lock -- nightly-job      # exit 75 if it still runs
-  tenure run --wait 30s --shared db.lock -- pg_dump app
-  tenure run --kind lockfile --lifetime 1m /mnt/team/build.lock -- make
-  tenure run /var/lib/app -- backup /var/lib/app  # a directory is a lock as well";
 
 /// Say who holds a lock
 ///

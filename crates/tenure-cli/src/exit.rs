@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Data,
     /// The input does not exist.
     NoInput,
+    /// The store of a lease can't be reached.
+    Unreachable,
     /// A mistake of ours.
     Internal,
     /// The file or its lock can't be created there.
@@ -26,8 +28,8 @@ pub(crate) enum Exit {
     Conflict,
     /// The operating system denies the access.
     Permission,
-    /// The lock was lost while it was held: its lifetime ended, or somebody broke it; or a later holder's fencing token was
-    /// here before ours, which is to hear of the same loss late. `sysexits.h` ends before this.
+    /// The lock or lease was lost while it was held: its lifetime ended, or somebody broke it; or a later holder's fencing token
+    /// was here before ours, which is to hear of the same loss late. `sysexits.h` ends before this.
     Lost,
     /// The command to run was found but can't be executed.
     NotExecutable,
@@ -43,6 +45,7 @@ impl Exit {
             Exit::Usage => 64,
             Exit::Data => 65,
             Exit::NoInput => 66,
+            Exit::Unreachable => 69,
             Exit::Internal => 70,
             Exit::CannotCreate => 73,
             Exit::Io => 74,
@@ -83,6 +86,7 @@ impl From<Error> for Failure {
             (error.is_corrupt() || error.is_rejected() || error.is_unsupported(), Exit::Data),
             (error.is_missing(), Exit::NoInput),
             (error.is_lost() || error.is_fenced(), Exit::Lost),
+            (error.is_unreachable(), Exit::Unreachable),
             (error.is_conflict(), Exit::Conflict),
             (error.is_permission(), Exit::Permission),
             (error.is_cannot_create(), Exit::CannotCreate),
@@ -100,16 +104,18 @@ Exit codes:
   64   usage, or an expression that can't be parsed
   65   corrupt input, a damaged journal; or an expression that fails, yields not
        exactly one result, or outlasts its time limit
-  66   no such input
+  66   no such input; a lease that nobody ever had
+  69   the store of a lease can't be reached
   70   a bug in tenure
   73   the file or its lock can't be created there
   74   input/output error: disk full, EIO, too many open files
-  75   busy: somebody else holds the lock
+  75   busy: somebody else holds the lock, or the lease
   76   conflict: not the version that --if-version names, changed by others in
        the same places, or a cursor that is no place in the journal
   77   permission denied
-  79   the lock was lost while it was held: its lifetime ended, or it was broken;
-       or the file has accepted a larger fencing token than that of --fence
+  79   the lock, or the lease, was lost while it was held: its lifetime ended, or
+       it was broken; or the file has accepted a larger fencing token than that
+       of --fence
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by
        signal n
   edit 126 or 127 as well, if the editor can't be run";

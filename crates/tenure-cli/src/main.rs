@@ -1,4 +1,4 @@
-//! `tenure`: locks, shared documents and journals at the shell.
+//! `tenure`: locks, shared documents, journals and leases at the shell.
 //!
 //! Each command is one file in `cmd/`; [`args`] says what the commands take, [`exit`] what they answer.
 
@@ -69,6 +69,9 @@ fn run(command: &Command) -> ExitCode {
         Command::Status(args) => cmd::status::status(args),
         Command::Lock(args) => cmd::lock::lock(&args.command),
         Command::Break(args) => cmd::break_lock::break_lock(args),
+        Command::Lease(args) => cmd::lease::lease(&args.command),
+        Command::Watchdog { anchor: true } => cmd::run_lease::anchor(),
+        Command::Watchdog { anchor: false } => cmd::run_lease::watchdog(),
         Command::Completions { shell } => cmd::manual::completions(*shell),
         Command::Man { directory } => cmd::manual::man(directory.as_deref()),
     };

@@ -254,6 +254,87 @@ fn a_locked_row_bounds_the_call_and_what_it_got_is_given_back() {
 }
 
 #[test]
+fn time_counts_from_the_lock_of_the_row_and_not_from_before() {
+    let database = Database::new();
+    let store = Postgres::connect(&database.with("clock_bound_ms=0")).unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let clock = "SELECT (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+    let number = |statement: &str| database.sql(statement).parse::<i64>().unwrap();
+    let first = ask("a");
+    let (token, _) = granted(store.acquire(&first, soon()).unwrap());
+    let claim = Claim { name: first.name.clone(), owner: first.owner, token };
+    // Runs the step while somebody has the row locked, and gives the time at which that one left.
+    let blocked = |step: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| {
+            let busy =
+                Open::transaction(&database.url(), "SELECT FROM tenure_lease WHERE name = 'a' FOR UPDATE");
+            scope.spawn(step);
+            eventually("it waits", || database.sql(waiting) == "1");
+            let left = number(clock);
+            drop(busy);
+            left
+        })
+    };
+    let ttl = i64::try_from(TTL.as_micros()).unwrap();
+    let left = blocked(&|| assert!(store.renew(&claim, TTL, None, soon()).is_ok()));
+    assert!(number("SELECT expires_us FROM tenure_lease") >= left + ttl, "renewed from before the wait on");
+    store.release(&claim, soon()).unwrap();
+    let left = blocked(&|| assert_eq!(granted(store.acquire(&ask("a"), soon()).unwrap()).0.number(), 2));
+    assert!(number("SELECT granted_us FROM tenure_lease") >= left, "granted before the wait");
+    assert!(number("SELECT expires_us FROM tenure_lease") >= left + ttl, "lasts from before the wait on");
+}
+
+#[test]
+fn what_was_seen_before_a_wait_is_not_believed() {
+    let database = Database::new();
+    let store = Postgres::connect(&database.url()).unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    // Runs the step while somebody changes the row, who then commits.
+    fn during<T: Send>(
+        database: &Database,
+        waiting: &str,
+        change: &str,
+        step: impl FnOnce() -> T + Send,
+    ) -> T {
+        let change = Open::transaction(&database.url(), change);
+        std::thread::scope(|scope| {
+            let step = scope.spawn(step);
+            eventually("it waits", || database.sql(waiting) == "1");
+            change.commit();
+            step.join().unwrap()
+        })
+    }
+    let hour = "(extract(epoch from clock_timestamp()) * 1000000)::bigint + 3600000000, 3600000000";
+    // A name that another takes for the first time just now.
+    let insert = format!("INSERT INTO tenure_lease SELECT 'a', 1, 'x', '{{}}', 0, {hour}, 0");
+    let attempt = during(&database, waiting, &insert, || store.acquire(&ask("a"), soon()).unwrap());
+    assert!(matches!(attempt, Attempt::Held(entry) if entry.token.number() == 1));
+    // A free one that another takes.
+    store.break_lease(&"a".into(), "test", soon()).unwrap();
+    let update =
+        format!("UPDATE tenure_lease SET (owner, fence, expires_us, term_us) = ('x', fence + 1, {hour})");
+    let attempt = during(&database, waiting, &update, || store.acquire(&ask("a"), soon()).unwrap());
+    assert!(matches!(attempt, Attempt::Held(entry) if entry.token.number() == 2));
+    // One that is taken away from its holder while that one renews.
+    store.break_lease(&"a".into(), "test", soon()).unwrap();
+    let held = ask("a");
+    let (token, _) = granted(store.acquire(&held, soon()).unwrap());
+    let claim = Claim { name: held.name.clone(), owner: held.owner, token };
+    let answer = during(&database, waiting, &update, || store.renew(&claim, TTL, None, soon()).unwrap());
+    assert_eq!(answer, tenure::lease::store::Answer::Lost(LossReason::Stolen));
+}
+
+#[test]
+fn a_thread_of_an_event_loop_may_call_and_drop_it() {
+    let database = Database::new();
+    let events = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    events.block_on(async {
+        let store = LeaseStore::connect(&database.url()).unwrap();
+        store.acquire("a", TTL, Wait::Never).unwrap().release().unwrap();
+    });
+}
+
+#[test]
 fn a_release_wakes_those_who_listen() {
     let database = Database::new();
     let store = Arc::new(Postgres::connect(&database.with("notify=on")).unwrap());

@@ -11,32 +11,37 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Once};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_send_signal};
-use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
-};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use tenure::{Held, Lock, Lost, Wait};
 
+use super::run_lease;
+use super::signals;
 use crate::args::{KindArg, Run, wait};
 use crate::exit::{Exit, Failure};
 use crate::output;
 
-/// What a person or a service manager may send; the rest keeps its default effect.
-const PASSED_ON: [i32; 9] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH];
-
 pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
+    match (&args.lease.place, &args.lock) {
+        (Some(place), _) => run_lease::run(args, place),
+        (None, Some(path)) => run_locked(args, path),
+        (None, None) => unreachable!("clap demands one of them"),
+    }
+}
+
+fn run_locked(args: &Run, path: &Path) -> Result<ExitCode, Failure> {
     check(args)?;
     let (loss, losses) = channel();
-    let held = acquire(args, loss)?;
-    let signals = catch_signals()?;
+    let held = acquire(args, path, loss)?;
+    let signals = signals::catch()?;
     if let Some(lost) = held.lost() {
         return Err(Failure::new(Exit::Lost, format!("{lost}. The command was not started")));
     }
@@ -85,31 +90,12 @@ fn check(args: &Run) -> Result<(), Failure> {
     }
 }
 
-/// Catches what is passed on, but not what our caller had us ignore (`nohup`): the command inherits that.
-fn catch_signals() -> Result<SignalsInfo<WithOrigin>, Failure> {
-    let fail = |error| Failure::new(Exit::Io, format!("cannot catch signals: {error}"));
-    let ignored = ignored_signals();
-    let caught = PASSED_ON.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    // Where SIGCHLD is ignored, a child leaves no status to wait for. A handler, which need not do a thing, is
-    // the cure.
-    signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map_err(fail)?;
-    SignalsInfo::<WithOrigin>::new(caught).map_err(fail)
-}
-
-/// The signals that this process ignores, one bit each, as /proc shows them; none if it can't be read.
-#[expect(clippy::disallowed_methods, reason = "/proc is no file of the protocols")]
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-fn acquire(args: &Run, loss: Sender<Lost>) -> Result<Held, Failure> {
+fn acquire(args: &Run, path: &Path, loss: Sender<Lost>) -> Result<Held, Failure> {
     let lock = match args.kind {
-        KindArg::Flock => Lock::flock(&args.lock),
+        KindArg::Flock => Lock::flock(path),
         // Whoever finds the loss may hold the guard that others wait for, so it only leaves a note: if nobody reads it any
         // more, we are past the command.
-        KindArg::Lockfile => Lock::lockfile(&args.lock).lifetime(args.lifetime).on_loss(move |lost| {
+        KindArg::Lockfile => Lock::lockfile(path).lifetime(args.lifetime).on_loss(move |lost| {
             let _too_late = loss.send(lost.clone());
         }),
     };
@@ -123,26 +109,34 @@ fn acquire(args: &Run, loss: Sender<Lost>) -> Result<Held, Failure> {
 }
 
 fn start(args: &Run, held: &Held) -> Result<Child, Failure> {
-    let (program, arguments) = args.command.split_first().expect("clap demands a command");
-    let fail = |error: std::io::Error| {
-        let exit = match error.kind() {
-            std::io::ErrorKind::NotFound => Exit::NotFound,
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => Exit::NotExecutable,
-            _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-                Exit::NotExecutable
-            }
-            _ => Exit::Io,
-        };
-        Failure::new(exit, format!("cannot run {}: {error}", program.display()))
-    };
+    let mut command = command(args);
     // dup(2) clears close-on-exec, so the child inherits this copy; ours is closed at the end of this scope.
     let inherited = match args.close || args.kind == KindArg::Lockfile {
         true => None,
-        false => Some(rustix::io::dup(held.as_fd()).map_err(|errno| fail(errno.into()))?),
+        false => Some(rustix::io::dup(held.as_fd()).map_err(|errno| not_started(&command, &errno.into()))?),
     };
-    let child = Command::new(program).args(arguments).spawn().map_err(fail);
+    let child = command.spawn().map_err(|error| not_started(&command, &error));
     drop(inherited);
     child
+}
+
+/// What is to be run.
+pub(super) fn command(args: &Run) -> Command {
+    let (program, arguments) = args.command.split_first().expect("clap demands a command");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// Why it was not.
+pub(super) fn not_started(command: &Command, error: &std::io::Error) -> Failure {
+    let exit = match error.kind() {
+        std::io::ErrorKind::NotFound => Exit::NotFound,
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => Exit::NotExecutable,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Exit::NotExecutable,
+        _ => Exit::Io,
+    };
+    Failure::new(exit, format!("cannot run {}: {error}", command.get_program().display()))
 }
 
 /// A descriptor of the process, so that a signal that comes late can't hit a stranger with its number.
@@ -188,7 +182,8 @@ fn pass_on(mut signals: SignalsInfo<WithOrigin>, process: Arc<OwnedFd>) {
     });
 }
 
-fn code(status: ExitStatus) -> ExitCode {
+/// The exit code that passes a command's status on.
+pub(super) fn code(status: ExitStatus) -> ExitCode {
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(70);
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -137,11 +137,16 @@ fn epoch(number: f64) -> Option<String> {
         _ if number >= 1e11 => number / 1e3,
         _ => number,
     };
-    let seconds = Duration::try_from_secs_f64(seconds).ok()?.as_secs();
+    Some(utc(Duration::try_from_secs_f64(seconds).ok()?))
+}
+
+/// The time so long after 1970 in UTC, by RFC 3339, to the second.
+pub(super) fn utc(since_1970: Duration) -> String {
+    let seconds = since_1970.as_secs();
     let (days, rest) = (seconds / 86400, seconds % 86400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// The Gregorian date so many days after 1970-01-01 (Hinnant's `civil_from_days`, for days that are not negative).

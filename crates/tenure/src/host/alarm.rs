@@ -10,16 +10,21 @@ use super::Result;
 use crate::wait::Moment;
 
 /// A timer (timerfd_create(2)) on the clock of [`super::Native`], which runs on while the machine is suspended.
-pub(crate) struct Alarm(OwnedFd);
+pub struct Alarm(OwnedFd);
 
 impl Alarm {
-    pub(crate) fn new() -> Result<Alarm> {
+    /// A timer that was never set, and so never rings.
+    ///
+    /// Errors: `MFILE`, `NFILE`, `NOMEM`.
+    pub fn new() -> Result<Alarm> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         timerfd_create(TimerfdClockId::Boottime, flags).map(Alarm)
     }
 
     /// From `at` on the descriptor is readable, and not before.
-    pub(crate) fn set(&self, at: Moment) -> Result<()> {
+    ///
+    /// Errors: none that a timer which was made can meet.
+    pub fn set(&self, at: Moment) -> Result<()> {
         let at = at.since_zero();
         // A time of zero would stop the timer.
         let (seconds, nanos) = (i64::try_from(at.as_secs()).unwrap_or(i64::MAX), at.subsec_nanos().max(1));

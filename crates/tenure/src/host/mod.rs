@@ -22,21 +22,23 @@ mod notice;
 mod numbered;
 mod process;
 mod spawn;
+mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-pub(crate) use alarm::Alarm;
+pub use alarm::Alarm;
 pub use local::{
     Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
 };
-pub use native::{Native, NativeWaiter};
+pub use native::{Native, NativeWaiter, wall_clock};
 pub(crate) use notice::{bell, ring};
 pub use numbered::{Request, Settled, flock_numbered};
-pub use process::leads_session;
+pub use process::{Member, group_members, leads_session};
 pub use rustix::io::Errno;
-pub use spawn::{become_command, spawn};
+pub use spawn::{become_command, end_with_this_thread, inherit_nothing, spawn};
+pub use terminal::{foreground, set_foreground, signal_rest_of_group, stop_with_group};
 
 use crate::owner::{Holders, Identity};
 use crate::wait::Moment;

@@ -397,6 +397,12 @@ impl Host for Native {
     }
 }
 
+/// The time since 1970 by the clock on the wall, for people: it may jump, and nothing is decided by it.
+pub fn wall_clock() -> std::time::Duration {
+    let now = rustix::time::clock_gettime(ClockId::Realtime);
+    now.try_into().unwrap_or_default()
+}
+
 /// Calls a system call that reports the size it needs by `ERANGE`, until the buffer is large enough.
 fn sized(mut call: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
     let mut buffer = vec![0; 256];

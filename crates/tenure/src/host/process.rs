@@ -59,10 +59,7 @@ pub(super) fn look(pid: u32) -> Result<Process> {
 /// What /proc says of this pid namespace's process `pid`, if it speaks of that one: a process that was put into a new
 /// namespace and kept the old one's /proc (`unshare --pid --fork`, `nsenter --pid`) would see a stranger.
 fn comparable(pid: u32) -> Option<Comparable> {
-    // proc(5): the process's number in the namespace that /proc was mounted for, then in each one below that.
-    let status = text("/proc/self/status").ok()?;
-    let in_namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    if in_namespaces.split_ascii_whitespace().count() != 1 {
+    if !is_numbered_as_we_are().ok()? {
         return None;
     }
     let numbers = numbers(pid)?;
@@ -107,9 +104,42 @@ struct Comparable {
     started: Option<u64>,
 }
 
+/// A process of a process group, as [`group_members`] finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The process id.
+    pub pid: u32,
+    /// It has ended, and does nothing more; its parent has not asked for its status yet.
+    pub ended: bool,
+}
+
+/// The processes of a process group. One that is made, or ends, meanwhile may or may not be among them.
+///
+/// Errors: `NOTSUP` if /proc belongs to another pid namespace; whatever reading it says.
+pub fn group_members(group: rustix::process::Pid) -> Result<Vec<Member>> {
+    if !is_numbered_as_we_are()? {
+        return Err(Errno::NOTSUP);
+    }
+    let names = listed(Path::new("/proc"))?;
+    let processes = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
+    // One that can't be read has ended meanwhile.
+    let found = processes.filter_map(|pid| Some((pid, numbers(pid)?)));
+    let members = found.filter(|(_, numbers)| numbers.group == group.as_raw_nonzero().get());
+    Ok(members.map(|(pid, numbers)| Member { pid, ended: numbers.is_zombie }).collect())
+}
+
+/// Whether the numbers in /proc are those of this process's pid namespace.
+fn is_numbered_as_we_are() -> Result<bool> {
+    // proc(5): the process's number in the namespace that /proc was mounted for, then in each one below that.
+    let status = text("/proc/self/status")?;
+    let in_namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    Ok(in_namespaces.is_some_and(|numbers| numbers.split_ascii_whitespace().count() == 1))
+}
+
 /// The part of /proc/PID/stat that tells processes apart.
 struct Numbers {
     is_zombie: bool,
+    group: i32,
     /// Ticks since boot.
     started: u64,
 }
@@ -118,10 +148,11 @@ fn numbers(pid: u32) -> Option<Numbers> {
     let stat = text(&format!("/proc/{pid}/stat")).ok()?;
     // The second field is a name in parentheses that may hold blanks and parentheses of its own.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    let (state, threads, started) = (fields.first()?, fields.get(17)?, fields.get(19)?);
+    let (state, group, threads, started) =
+        (fields.first()?, fields.get(2)?, fields.get(17)?, fields.get(19)?);
     // A process whose first thread has ended lives on, shown as a zombie, while it has others.
     let is_zombie = matches!(*state, "Z" | "X") && threads.parse::<u32>().ok()? <= 1;
-    Some(Numbers { is_zombie, started: started.parse().ok()? })
+    Some(Numbers { is_zombie, group: group.parse().ok()?, started: started.parse().ok()? })
 }
 
 /// The processes that hold an flock on `file`.

@@ -5,9 +5,11 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::{Errno, Result};
 
@@ -58,6 +60,40 @@ fn arguments(command: &[OsString]) -> Result<(Vec<CString>, Vec<*mut libc::c_cha
     // What is called promises not to write to them, though its type does not say so.
     let pointers = words.iter().map(|word| word.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect();
     Ok((words, pointers))
+}
+
+/// Has the kernel kill the command (SIGKILL) when the thread that starts it has ended, however it ended: PR_SET_PDEATHSIG,
+/// which speaks of the thread, not of its process. What the command starts itself is not covered, and a program that gets
+/// other rights as it is started (set-user-ID) is not either.
+pub fn end_with_this_thread(command: &mut Command) -> &mut Command {
+    let parent = getpid();
+    let tie = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        match getppid() == Some(parent) {
+            true => Ok(()),
+            // The parent was gone before the kernel knew what to do then; so nobody hears this.
+            false => Err(Errno::SRCH.into()),
+        }
+    };
+    // SAFETY: what runs between fork and exec makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(tie) }
+}
+
+/// The command gets the three standard descriptors and no other, also none that this process was given by its parent: it
+/// would keep somebody's pipe or lock.
+pub fn inherit_nothing(command: &mut Command) -> &mut Command {
+    let close = || {
+        // SAFETY: the call takes no pointer. It marks descriptors for the exec that follows, and closes none before.
+        let marked =
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        match marked {
+            // Before Linux 5.11 the descriptors stay open for as long as the command lives.
+            -1 | 0 => Ok(()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    };
+    // SAFETY: what runs between fork and exec makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(close) }
 }
 
 fn expect_children() {

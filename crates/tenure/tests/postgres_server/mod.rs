@@ -104,6 +104,13 @@ impl Open {
         assert!(lines.any(|line| line.unwrap() == "ready"), "psql has ended");
         Open(child)
     }
+
+    /// Commits it, and ends the session.
+    pub(crate) fn commit(mut self) {
+        use std::io::Write;
+        writeln!(self.0.stdin.take().unwrap(), "COMMIT;").unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
 }
 
 impl Drop for Open {

@@ -1,8 +1,10 @@
 //! The SQL, one statement a step.
 //!
 //! Each is a transaction of its own at READ COMMITTED, and reads the clock itself by `clock_timestamp()`: `now()` is the time at
-//! which the transaction began, and a statement that had to wait for the row would decide by a time that is over. PostgreSQL
-//! evaluates the conditions and assignments of an update after it has locked the row, on the row as it is then.
+//! which the transaction began, and a statement that had to wait for the row would decide by a time that is over. Nor is that
+//! enough: a plain `UPDATE` computes its new values *before* it waits for the row, and again only if the row was changed
+//! meanwhile, not if it was merely locked. What counts time from now on therefore locks the row first: `ON CONFLICT DO UPDATE` does
+//! so by itself, a renewal by `FOR UPDATE`.
 //!
 //! An acquisition first looks without locking anything: a row that is clearly another's costs neither a write nor a sync,
 //! so that waiters who poll do not wear out the disk. The look decides nothing in favour of the asker.
@@ -64,10 +66,12 @@ pub(super) const ACQUIRE: &str = concat!(
 
 /// Parameters: name, owner, fence, ttl, holder (or null: as it was), the bound.
 pub(super) const RENEW: &str = concat!(
-    "WITH kept AS (",
+    "WITH mine AS MATERIALIZED (",
+        "SELECT l.name FROM tenure_lease l WHERE l.name = $1 AND l.owner = $2 AND l.fence = $3 FOR UPDATE",
+    "), kept AS (",
         "UPDATE tenure_lease l SET holder = coalesce($5::text, l.holder), ",
         "expires_us = ", now!(), " + $6::bigint + ", left!(), ", term_us = $6 + ", left!(), " ",
-        "WHERE l.name = $1 AND l.owner = $2 AND l.fence = $3 RETURNING l.*",
+        "FROM mine WHERE l.name = mine.name AND l.owner = $2 AND l.fence = $3 RETURNING l.*",
     ") SELECT true AS done, ", shown!(), " FROM kept l ",
     "UNION ALL SELECT false, ", shown!(), " FROM tenure_lease l WHERE l.name = $1 AND NOT EXISTS (SELECT FROM kept)",
 );

@@ -1,0 +1,148 @@
+//! The watchdog, as `tenure run` sees it: it is started, told of each renewal, and heard of when it ends.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::Once;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tenure::host::{Host, Native, inherit_nothing};
+use tenure::lease::{Lease, Lost};
+
+use super::orders::{Lines, Order, Setup};
+use super::schedule::{Schedule, Step};
+use super::watchdog::this_program;
+use crate::cmd::signals::Switch;
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// How many looks at the deadline there are in a time to live, and in the time that is left until the command is asked to end.
+const LOOKS: u32 = 10;
+
+/// The shortest time between two looks.
+const LOOK_MIN: Duration = Duration::from_millis(2);
+
+/// A watchdog that has a process group for the command.
+pub(super) struct Watchdog {
+    process: Child,
+    orders: ChildStdin,
+    pub(super) group: Pid,
+}
+
+impl Watchdog {
+    pub(super) fn start(setup: &Setup) -> Result<Watchdog, Failure> {
+        let fail = |problem: String| {
+            Failure::new(Exit::Io, format!("cannot start the watchdog of the command: {problem}"))
+        };
+        let mut command = this_program();
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = inherit_nothing(&mut command).spawn().map_err(|error| fail(error.to_string()))?;
+        let mut orders = process.stdin.take().expect("it is a pipe");
+        let answers = process.stdout.take().expect("it is a pipe");
+        // If this fails, there is no answer either.
+        let _unanswered = orders.write_all(setup.line().as_bytes());
+        let number = Lines::new(answers).wait().and_then(|line| line.parse().ok());
+        match number.and_then(Pid::from_raw) {
+            Some(group) => Ok(Watchdog { process, orders, group }),
+            None => {
+                drop(orders);
+                let status = process.wait().map_err(|error| fail(error.to_string()))?;
+                Err(fail(format!("it has ended ({status})")))
+            }
+        }
+    }
+
+    /// Its two sides: what is told to it, and its end.
+    pub(super) fn split(self) -> (ChildStdin, Child) {
+        (self.orders, self.process)
+    }
+
+    /// There is no command after all.
+    pub(super) fn dismiss(self) {
+        let (mut orders, mut process) = self.split();
+        tell(&mut orders, Order::Ended);
+        drop(orders);
+        // It ends with its orders at the latest.
+        let _ended = process.wait();
+    }
+}
+
+/// Waits for the end of the watchdog. If that was not its own doing, nobody watches the command any more: it is killed.
+pub(super) fn outlive(mut watchdog: Child, command: &Switch) -> Option<ExitStatus> {
+    let status = watchdog.wait().ok();
+    if status.and_then(|status| status.code()).is_none() {
+        command.send(Signal::KILL);
+    }
+    status
+}
+
+/// What happens to the lease or the command.
+pub(super) enum Event {
+    Lost(Lost),
+    Ended,
+}
+
+/// Tells the watchdog of each renewal, and of a loss, until the command has ended; and says to the person what is being done.
+///
+/// The orders are closed then, which ends the watchdog at the latest. Should it not get to it (it was stopped, say), the command is killed from here.
+pub(super) fn report(
+    lease: &Lease,
+    mut schedule: Schedule,
+    events: &Receiver<Event>,
+    mut orders: ChildStdin,
+    command: &Switch,
+    said: &Once,
+) {
+    let mut killed = false;
+    loop {
+        let now = Native.now();
+        let pause = match schedule.step(now) {
+            Step::Wait(at) if schedule.was_asked() => at.since(now),
+            Step::Wait(at) => (lease.handle().ttl().min(at.since(now)) / LOOKS).max(LOOK_MIN),
+            Step::Ask => {
+                schedule.asked(now);
+                let left = schedule.deadline().since(now);
+                said.call_once(|| {
+                    let problem = "could not be renewed in time";
+                    output::tell(format_args!(
+                        "the lease {} (token {}) {problem}: it ends in {left:.1?}. The command is asked to end (SIGTERM)",
+                        lease.name(),
+                        lease.token()
+                    ));
+                });
+                continue;
+            }
+            Step::Kill => {
+                if !killed {
+                    command.send(Signal::KILL);
+                }
+                killed = true;
+                Duration::MAX
+            }
+        };
+        match events.recv_timeout(pause) {
+            Ok(Event::Lost(lost)) => {
+                tell(&mut orders, Order::Lost);
+                schedule.asked(Native.now());
+                // Last: standard error may be a pipe that nobody empties.
+                said.call_once(|| {
+                    output::tell(format_args!("{lost}. The command is asked to end (SIGTERM)"))
+                });
+            }
+            Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => return tell(&mut orders, Order::Ended),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let deadline = lease.deadline();
+        if deadline != schedule.deadline() && !schedule.was_asked() {
+            tell(&mut orders, Order::Renewed(deadline));
+            schedule.renewed(deadline);
+        }
+    }
+}
+
+fn tell(orders: &mut ChildStdin, order: Order) {
+    // It fails if the watchdog is dead, which is noticed by another way.
+    let _dead = orders.write_all(order.line().as_bytes());
+}
