@@ -129,7 +129,7 @@ pub enum Occupancy {
     Free,
     /// Its holder's time is not over.
     Held(Tenant),
-    /// Its holder has released it, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
+    /// Its holder has released it or is dead, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
     Kept(Tenant),
 }
 
@@ -168,7 +168,10 @@ impl fmt::Display for Entry {
                 )
             }
             Occupancy::Kept(tenant) => {
-                write!(f, "kept for another {until} by {tenant}, who took it {since} ago and has released it")
+                write!(
+                    f,
+                    "kept for another {until} by {tenant}, who took it {since} ago and holds it no longer"
+                )
             }
         }
     }

@@ -27,7 +27,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use self::schema::{Found, Problem};
 use super::row::{self, Now, Row};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
-use super::{Entry, Name, Tenant};
+use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
@@ -215,7 +215,7 @@ impl Store for Sqlite {
                 None => (None, None),
             })?;
         self.announce();
-        broken.transpose()
+        Ok(broken.transpose()?.filter(|entry| entry.occupancy != Occupancy::Free))
     }
 
     fn look(&self, name: &Name, until: Moment) -> Result<Option<Entry>> {
