@@ -72,6 +72,10 @@ fn check(args: &Run) -> Result<(), Failure> {
     let lockfile = args.kind == KindArg::Lockfile;
     let table = [
         (
+            args.lease.is_of_a_lease(),
+            "--ttl, --grace, --note, --at-least and --at-most say something of a lease only: they need --lease, and no LOCK",
+        ),
+        (
             !lockfile && args.lifetime.is_some(),
             "--lifetime needs --kind lockfile: a lock of the flock kind lasts exactly as long as its holder",
         ),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Token};
+use super::{Name, Token, without_passwords};
 use crate::host::Host;
 use crate::owner::{Age, Identity, Shown};
 
@@ -21,7 +21,7 @@ pub struct Tenant {
     /// The process id; `None` for a lease that belongs to a handle, not to a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its command line.
+    /// Its command line, without passwords of addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// What the caller wrote about itself.
@@ -42,7 +42,9 @@ impl Tenant {
     pub(super) fn here<H: Host>(host: &H, note: Option<&str>) -> Tenant {
         let Identity { host: name, machine, boot, pid_namespace, pid, started } = host.identity();
         let cut = |text: &str| text.chars().take(TEXT_MAX).collect::<String>();
-        let (command, note) = (host.command().as_deref().map(cut), note.map(cut));
+        // Everyone who may see the store sees it.
+        let command = host.command().map(|command| cut(&without_passwords(&command)));
+        let note = note.map(cut);
         Tenant { host: name, pid: Some(pid), command, note, machine, boot, pid_namespace, started }
     }
 
