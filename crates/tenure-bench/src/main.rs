@@ -10,6 +10,7 @@ mod flock_start;
 mod journal_append;
 mod journal_follow;
 mod journal_read;
+mod lease;
 mod lock_handoff;
 mod lock_uncontended;
 mod measure;
@@ -33,7 +34,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 20] = [
+const BENCHMARKS: [Benchmark; 23] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -101,6 +102,21 @@ const BENCHMARKS: [Benchmark; 20] = [
     },
     Benchmark { name: "journal-read", about: "read and verify a journal of 256 MB", run: journal_read::run },
     Benchmark {
+        name: "lease-sqlite",
+        about: "acquire and release a free lease in an SQLite file",
+        run: lease::sqlite,
+    },
+    Benchmark {
+        name: "lease-sqlite-crowd",
+        about: "the same by 8 processes, each its own lease in one file",
+        run: lease::sqlite_crowd,
+    },
+    Benchmark {
+        name: "lease-sqlite-handoff",
+        about: "from a release in one process to the acquisition in another",
+        run: lease::sqlite_handoff,
+    },
+    Benchmark {
         name: "run-command",
         about: "run `true` under a lock, the whole process",
         run: run_command::run,
@@ -146,6 +162,12 @@ enum Command {
     /// Append to a journal again and again: a process of append-processes.
     #[command(hide = true)]
     Appender { way: String, path: PathBuf, count: usize },
+    /// Acquire and release leases again and again: a process of lease-sqlite-crowd.
+    #[command(hide = true)]
+    Leaser { way: String, address: String, name: String },
+    /// Wait for a lease each time a line arrives: the other process of the handoffs.
+    #[command(hide = true)]
+    LeaseWaiter { way: String, address: String },
 }
 
 fn main() -> ExitCode {
@@ -154,6 +176,8 @@ fn main() -> ExitCode {
         Some(Command::Waiter { way, path }) => lock_handoff::wait(way, path),
         Some(Command::Updater { way, path }) => update_crowd::update(way, path),
         Some(Command::Appender { way, path, count }) => journal_append::append(way, path, *count),
+        Some(Command::Leaser { way, address, name }) => lease::take_turns(way, address, name),
+        Some(Command::LeaseWaiter { way, address }) => lease::wait(way, address),
         None if arguments.list => {
             BENCHMARKS.iter().for_each(|benchmark| println!("{:<18}{}", benchmark.name, benchmark.about));
             Ok(())

@@ -28,8 +28,8 @@ pub(crate) enum Exit {
     Conflict,
     /// The operating system denies the access.
     Permission,
-    /// The lock, or the lease, was lost while it was held: its lifetime ended, or somebody broke it. `sysexits.h` ends before
-    /// this.
+    /// The lock or lease was lost while it was held: its lifetime ended, or somebody broke it; or a later holder's fencing token
+    /// was here before ours, which is to hear of the same loss late. `sysexits.h` ends before this.
     Lost,
     /// The command to run was found but can't be executed.
     NotExecutable,
@@ -85,7 +85,7 @@ impl From<Error> for Failure {
             (error.is_busy() || error.is_cancelled(), Exit::Busy),
             (error.is_corrupt() || error.is_rejected() || error.is_unsupported(), Exit::Data),
             (error.is_missing(), Exit::NoInput),
-            (error.is_lost(), Exit::Lost),
+            (error.is_lost() || error.is_fenced(), Exit::Lost),
             (error.is_unreachable(), Exit::Unreachable),
             (error.is_conflict(), Exit::Conflict),
             (error.is_permission(), Exit::Permission),
@@ -114,7 +114,8 @@ Exit codes:
        the same places, or a cursor that is no place in the journal
   77   permission denied
   79   the lock, or the lease, was lost while it was held: its lifetime ended, or
-       it was broken
+       it was broken; or the file has accepted a larger fencing token than that
+       of --fence
   run  the command's own code; 126 not executable, 127 not found, 128+n killed by
        signal n
   edit 126 or 127 as well, if the editor can't be run";

@@ -184,20 +184,19 @@ fn nonsense_is_a_matter_of_usage() {
 fn a_password_in_a_command_line_is_not_recorded() {
     let directory = directory();
     let path = directory.path();
-    let script = "echo held; : postgres://me:secret@b; read line || true";
+    let script = "#x:y@z postgres://me:secret@b\necho held; read line || true";
     let holder = Running::holding(&mut lease_run(path, &["--ttl", "60s"], script));
-    let handle = acquire(path, "b", &["--ttl", "60s", "--note", "postgres://me:***@b"]);
     for arguments in
         [&["list", "sqlite:l.db"][..], &["list", "sqlite:l.db", "--json"], &["show", "sqlite:l.db#job"]]
     {
         let ended = lease(path, arguments);
-        assert!(
-            ended.stdout.contains("postgres://me:***@b") && !ended.stdout.contains("secret"),
-            "{ended:?}"
-        );
+        assert!(ended.stdout.contains("sh -c #x:y@z post"), "{ended:?}");
+        assert!(!ended.stdout.contains("secret"), "{ended:?}");
     }
+    let recorded = json(&lease(path, &["show", "sqlite:l.db#job", "--json"]));
+    let command = recorded["holder"]["command"].as_str().unwrap();
+    assert!(command.contains("postgres://me:***@b"), "{command}");
     assert_eq!(holder.finish().code(), Some(0));
-    lease(path, &["release", "sqlite:l.db", &handle]);
 }
 
 /// Nobody could release a lease whose handle nobody has.

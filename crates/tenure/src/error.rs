@@ -43,6 +43,7 @@ enum Kind {
     Corrupt,
     Rejected,
     Conflict,
+    Fenced,
     Lost,
     Permission,
     CannotCreate,
@@ -140,17 +141,17 @@ impl Error {
         Error::new(Kind::Rejected, target, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn denied(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Permission, path, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn uncreatable(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::CannotCreate, path, problem.to_string())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn failed(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Io, path, problem.to_string())
     }
@@ -159,6 +160,12 @@ impl Error {
     /// password.
     pub fn unreachable(address: &str, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Unreachable, Path::new(address), problem.to_string())
+    }
+
+    /// A lease store whose tables are not ours.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn foreign(address: &Path, problem: String) -> Error {
+        Error::new(Kind::Corrupt, address, problem)
     }
 
     pub(crate) fn cancelled(path: &Path, waited: Duration) -> Error {
@@ -207,6 +214,15 @@ impl Error {
 
     pub(crate) fn conflict(path: &Path, problem: impl fmt::Display) -> Error {
         Error::new(Kind::Conflict, path, problem.to_string())
+    }
+
+    /// What an SQL driver said.
+    pub(crate) fn driver(path: &Path, operation: &str, error: BoxError) -> Error {
+        Error::new(Kind::Io, path, format!("cannot {operation}: {error}")).with_source(error)
+    }
+
+    pub(crate) fn fenced(path: &Path, problem: impl fmt::Display) -> Error {
+        Error::new(Kind::Fenced, path, problem.to_string())
     }
 
     pub(crate) fn link_loop(path: &Path) -> Error {
@@ -315,6 +331,12 @@ impl Error {
     /// The database that keeps a lease did not answer, or not in time.
     pub fn is_unreachable(&self) -> bool {
         self.0.kind == Kind::Unreachable
+    }
+
+    /// The document has accepted a larger fencing token than the one that this change carries: a later holder of the lease
+    /// has been there. To try again with the same token is in vain.
+    pub fn is_fenced(&self) -> bool {
+        self.0.kind == Kind::Fenced
     }
 
     /// The lock or lease was held and is not any longer, though it was not released: its lifetime ended, or it was broken.

@@ -75,6 +75,18 @@ impl Holder {
     }
 }
 
+/// As much of a command line as is recorded in a file, in characters.
+pub(crate) const COMMAND_MAX: usize = 200;
+
+/// As much of a host name as is recorded; Linux allows 64 characters.
+pub(crate) const HOST_MAX: usize = 64;
+
+/// Printable ASCII alone: other tools split the file at whatever Unicode calls a line end.
+pub(crate) fn plain(text: &str, longest: usize) -> String {
+    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(longest).map(shown).collect()
+}
+
 /// The longest command, or other text of another process, shown in a message, in characters; the field holds all of it.
 const SHOWN_COMMAND: usize = 100;
 

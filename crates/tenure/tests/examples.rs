@@ -41,3 +41,11 @@ fn change_journal_loses_no_change_and_builds_none_twice() {
     let printed = example("change_journal", &[]);
     assert_eq!(printed, "200 changes were built, 200 of them different\nnone are left\n");
 }
+
+const PLAN_LEASE: &str = "8 workers, one expired lock: 1 got it\nthe owner's next request has the same token: true\n\
+                          the late write was refused\nthe plan was written by \"the second worker\"\n";
+
+#[test]
+fn plan_lease_has_one_winner_and_refuses_what_comes_late() {
+    assert_eq!(example("plan_lease", &[]), PLAN_LEASE);
+}

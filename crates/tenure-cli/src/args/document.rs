@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 use tenure::document::Format;
-use tenure::{Document, Durability, Version};
+use tenure::{Document, Durability, Token, Version};
 
 use super::parse_duration;
 use crate::output;
@@ -55,6 +55,7 @@ Examples:
   tenure update Cargo.toml '.package.version = \"1.2.0\"'
   tenure update config.json --arg host \"$HOST\" '.hosts += [$host]'
   tenure update queue.json --init '[]' '. + [\"job\"]'
+  tenure update --fence \"$TOKEN\" state.json '.step = 4'
   tenure update --dry-run config.json 'del(.obsolete)'";
 
 /// Read a YAML, TOML or JSON file, or what a jq expression makes of it
@@ -133,6 +134,10 @@ pub(crate) struct Writing {
     /// What the change must survive once tenure has ended
     #[arg(long, value_enum, default_value_t = DurabilityArg::Power)]
     pub(crate) durability: DurabilityArg,
+    /// Carry the fencing token of a lease: change nothing (exit 79) if FILE has accepted a larger one, which a later
+    /// holder brought; else remember this one in FILE.fence
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) fence: Option<Token>,
 }
 
 /// Which format a file has.
@@ -204,6 +209,10 @@ impl Writing {
             DurabilityArg::Power => Durability::Power,
             DurabilityArg::Process => Durability::Process,
         });
+        let document = match self.fence {
+            Some(token) => document.fence(token),
+            None => document,
+        };
         match backup {
             Some(count) => document.keep_versions(usize::try_from(count).unwrap_or(usize::MAX)),
             None => document,

@@ -38,7 +38,7 @@ use super::{KindArg, parse_duration, parse_lifetime};
 /// TENURE_EXPIRES (when the lease would have ended when the command was started, RFC 3339 in UTC; each renewal moves it).
 ///
 /// Everyone on this machine can read a password in an address that is an argument (ps). Give it by the environment variable
-/// PGPASSWORD, or in the file that PGPASSFILE names.
+/// PGPASSWORD.
 #[derive(Debug, Args)]
 #[command(
     after_help = RUN_EXAMPLES,

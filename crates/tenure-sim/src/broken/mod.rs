@@ -13,6 +13,11 @@ mod check_then_unlink;
 mod create_then_stamp;
 mod directory_not_synced;
 mod enoent_is_stale;
+mod fence;
+mod fence_after;
+mod fence_lowered;
+mod fence_not_synced;
+mod fence_unlocked;
 mod fixed_temporary;
 mod flock_on_replaced;
 mod flock_without_inode_check;
@@ -88,6 +93,10 @@ pub fn all() -> Vec<Scenario> {
         unswept::scenario(),
         kept_after::scenario(),
         locks_as_given::scenario(),
+        fence_unlocked::scenario(),
+        fence_after::scenario(),
+        fence_not_synced::scenario(),
+        fence_lowered::scenario(),
         batch_told_early::scenario(),
         batch_leader_alone_hears::scenario(),
         batch_unchanged_at_once::scenario(),

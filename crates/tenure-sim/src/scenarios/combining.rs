@@ -137,6 +137,11 @@ pub(super) fn all() -> Vec<Scenario> {
 /// All processes are threads of the first.
 fn threads(world: &mut World) {
     prepared(world);
+    one_process(world);
+}
+
+/// Makes all processes threads of the first.
+pub(super) fn one_process(world: &mut World) {
     for thread in 1..world.processes.len() {
         world.make_thread(thread, 0);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod combining;
 pub(crate) mod document;
+pub(crate) mod fence;
 mod flock;
 pub(crate) mod history;
 pub(crate) mod journal;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Scenario> {
         document::all(),
         combining::all(),
         history::all(),
+        fence::all(),
         journal::all(),
         journal_faults::all(),
         journal_rotation::all(),

@@ -9,6 +9,9 @@
 //! 4. The leader writes what the last one left, as durably as the strictest asked for, lets the lock go and the next in the
 //!    queue lead, syncs the directory, and tells the members. If the write failed, all of them hear so.
 //!
+//! A member whose fencing token is smaller than the fence, or than that of one before it in the batch, is refused before its
+//! change is made. The fence is raised to the largest token, once, before the one write ([`super::fence`]).
+//!
 //! A change that fails or panics leaves the content as it was before it; the others are not concerned. But who failed, or
 //! found nothing to change, on what others had not written yet, is not told so before that stands: if it is not written, he
 //! has seen what never was, and hears of the failed write instead.
@@ -23,7 +26,7 @@ use std::task::Waker;
 
 use super::replace::{Found, Place};
 use super::update::{self, Change, ROUNDS_MAX};
-use super::{Document, Durability, Reached, Receipt, Version, versions};
+use super::{Document, Durability, Reached, Receipt, Version, fence, versions};
 use crate::error::{Error, Result};
 use crate::host::{Answer, Content, Draft, Host, Outcome, Site, Standing, Wishes};
 use crate::lock::{Held, Lock, Waiting};
@@ -188,7 +191,7 @@ fn follow<H: Host>(
                 }
             }
             Standing::Turn(draft) => {
-                let Some(new) = turn(document, seat, &draft.content, change) else { return Ok(Part::Anew) };
+                let Some(new) = turn(document, seat, &draft, change) else { return Ok(Part::Anew) };
                 if !seat.is_mine() {
                     return Err(forked(document, new));
                 }
@@ -200,7 +203,7 @@ fn follow<H: Host>(
                         Err(error)
                     }
                     Ok(None) => {
-                        seat.answer(Answer::Unchanged, &waker);
+                        seat.answer(Answer::Unchanged(document.wishes()), &waker);
                         Ok(false)
                     }
                     Ok(Some(new)) => {
@@ -225,8 +228,8 @@ fn follow<H: Host>(
 
 impl<H: Host> Document<H> {
     /// How a change through this document is to be written.
-    fn wishes(&self) -> Wishes {
-        Wishes { mode: self.mode, versions: self.versions_kept }
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes { mode: self.mode, versions: self.versions_kept, fence: self.fence }
     }
 }
 
@@ -234,12 +237,15 @@ impl<H: Host> Document<H> {
 fn turn<H: Host>(
     document: &Document<H>,
     seat: &Seat<'_, H>,
-    content: &Content,
+    draft: &Draft,
     change: Change<'_>,
 ) -> Option<Result<Content>> {
     let now = update::resolve(&document.host, &document.path);
-    match now.and_then(|target| site(&document.host, &target)) {
-        Ok(now) if now == seat.site => Some(changed(document, content, change)),
+    match now.and_then(|target| Ok((site(&document.host, &target)?, target))) {
+        Ok((now, target)) if now == seat.site => {
+            let admitted = fence::admit(document, &target, draft.wishes.fence);
+            Some(admitted.and_then(|()| changed(document, &draft.content, change)))
+        }
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     }
@@ -310,7 +316,7 @@ fn locked<H: Host>(
     let found = place.read()?;
     update::refuse_hard_links(target, found.as_ref())?;
     let old: Content = found.as_ref().map(|found| found.bytes.clone());
-    let own = changed(document, &old, change);
+    let own = fence::admit(document, target, None).and_then(|()| changed(document, &old, change));
     if !held.is_mine() {
         return Err(forked(document, own));
     }
@@ -318,8 +324,12 @@ fn locked<H: Host>(
     let draft = seat.collect(
         &held,
         Draft {
-            unwritten: new.is_some(),
-            wishes: if new.is_some() { document.wishes() } else { Wishes::default() },
+            unwritten: new.is_some() || (own.is_ok() && document.fence.is_some()),
+            wishes: match &own {
+                Ok(Some(_)) => document.wishes(),
+                Ok(None) => Wishes { versions: None, ..document.wishes() },
+                Err(_) => Wishes::default(),
+            },
             content: new.or_else(|| old.clone()),
             sync: own.is_ok() && document.durability == Durability::Power,
         },
@@ -349,6 +359,9 @@ fn write<H: Host>(
 ) -> Result<Option<(Version, Reached)>> {
     let Some(new) = draft.content.as_ref().filter(|new| found.is_none_or(|found| found.bytes != **new))
     else {
+        if !fence::raise(place, found, draft.wishes)? {
+            return Ok(None);
+        }
         drop(held);
         seat.pass_on();
         let version = Version::of(found.map(|found| found.bytes.as_slice()));
@@ -357,6 +370,9 @@ fn write<H: Host>(
     let mut prepared = place.prepare(new, found, draft.wishes.mode)?;
     if let (Some(count), Some(found)) = (draft.wishes.versions, found) {
         versions::keep(place, found, count)?;
+    }
+    if !fence::raise(place, found, draft.wishes)? {
+        return Ok(None);
     }
     if !held.is_current()? || !place.is_unchanged(found)? || !place.commit(&mut prepared)? {
         return Ok(None);

@@ -35,6 +35,7 @@ mod combine;
 mod content;
 mod difference;
 mod draft;
+mod fence;
 mod formats;
 mod merge;
 mod replace;
@@ -65,6 +66,7 @@ pub use watch::Watch;
 use self::replace::Place;
 use crate::error::{BoxError, Error, Result};
 use crate::host::{Host, Native};
+use crate::lease::Token;
 use crate::lock::{Contention, Report};
 use crate::wait::Patience;
 
@@ -121,6 +123,7 @@ pub struct Document<H: Host = Native> {
     mode: Option<u32>,
     versions_kept: Option<usize>,
     expected: Option<Version>,
+    fence: Option<Token>,
     report: Option<Report>,
 }
 
@@ -144,6 +147,7 @@ impl<H: Host> Document<H> {
             mode: None,
             versions_kept: None,
             expected: None,
+            fence: None,
             report: None,
         }
     }
@@ -201,6 +205,35 @@ impl<H: Host> Document<H> {
     #[must_use]
     pub fn if_version(mut self, version: Version) -> Document<H> {
         self.expected = Some(version);
+        self
+    }
+
+    /// Fences all changes through this value with a token: the number that whoever makes them got with a lease, which
+    /// grows from holder to holder.
+    ///
+    /// The document remembers the largest token that it has accepted, in `<file>.fence` beside it. A change that carries a
+    /// smaller one fails with [`Error::is_fenced`] and is not made, for it comes from a holder who has lost the lease
+    /// without noticing, and a successor has been here. The token is looked at and remembered under the same lock as the
+    /// change is made, and is on the disk before the change is seen. Equal and larger tokens pass. An update that changes
+    /// nothing counts, too, and so shuts out who held an older token: see [`Document::raise_fence`].
+    ///
+    /// A fence stops those who carry a token. Whoever writes without one goes round it.
+    ///
+    /// ```
+    /// use tenure::{Document, Token, Wait};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("state.json");
+    /// let [old, new] = [7, 8].map(|number| Token::new(number).expect("a positive number"));
+    /// let bump = |state: &mut serde_json::Value| state["n"] = (state["n"].as_u64().unwrap_or(0) + 1).into();
+    /// Document::open(&path).fence(old).update(Wait::Forever, bump)?;
+    /// Document::open(&path).fence(new).update(Wait::Forever, bump)?;
+    /// let late = Document::open(&path).fence(old).update(Wait::Forever, bump);
+    /// assert!(late.unwrap_err().is_fenced());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn fence(mut self, token: Token) -> Document<H> {
+        self.fence = Some(token);
         self
     }
 
@@ -326,6 +359,7 @@ impl<H: Host> Document<H> {
         mut change: impl FnMut(&Value) -> std::result::Result<(Value, Value), BoxError>,
     ) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
         let now = content::found(self)?;
+        fence::admit(self, &update::resolve(&self.host, &self.path)?, None)?;
         update::expect_version(self, now.as_deref())?;
         let then = content::with_values(self, now.as_deref(), &mut change)?;
         let then = then.unwrap_or_else(|| now.clone().unwrap_or_default());
@@ -364,6 +398,27 @@ impl<H: Host> Document<H> {
     /// [`Error::is_missing`] if no version was kept; otherwise as for [`Document::replace_bytes`].
     pub fn undo(&self, wait: impl Into<Patience>) -> Result<Receipt> {
         versions::undo(self, &wait.into())
+    }
+
+    /// Raises the fence to this value's token and changes nothing: once it returns, no change with a smaller token is made.
+    ///
+    /// Whoever takes over a lease, and reads the document to go on from there, does this first: nothing that its
+    /// predecessor is still about to write comes behind what it has read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_fenced`] if a larger token was here already; [`Error::is_unsupported`] without a token
+    /// ([`Document::fence`]); and those of [`Document::update_bytes`].
+    ///
+    /// # Durability
+    ///
+    /// The fence survives a power loss, whatever [`Document::durability`] says.
+    pub fn raise_fence(&self, wait: impl Into<Patience>) -> Result<()> {
+        if self.fence.is_none() {
+            let problem = "has no fence to raise without a token; name one with `Document::fence`";
+            return Err(Error::unsupported(&self.path, problem));
+        }
+        update::step(self, &wait.into(), &mut |_| Ok(None)).map(drop)
     }
 
     /// The document's states as they come, from the one it has now: see [`Watch::next`].

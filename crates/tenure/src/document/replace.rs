@@ -67,6 +67,11 @@ impl<H: Host> Drop for Prepared<H> {
 }
 
 impl<H: Host> Prepared<H> {
+    /// Where it is written, until it is renamed.
+    pub(super) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Whether `stat` is of this very file: a number alone may be another's once the file is gone.
     fn is(&self, stat: &Stat) -> bool {
         let identity = |stat: &Stat| (stat.id, stat.size, stat.modified_ns);

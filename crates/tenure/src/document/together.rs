@@ -2,7 +2,7 @@
 //!
 //! 1. Take the locks of all, in the order of directory and name, so that two who want the same documents never wait for
 //!    each other. 2. Read all. 3. Run the updater on all values. 4. Write every new version to a file of its own,
-//!    complete and synced. 5. Look whether all documents and locks are as they were; start again if not. 6. Rename them
+//!    complete and synced, and raise the fences. 5. Look whether all documents and locks are as they were; start again if not. 6. Rename them
 //!    into place, one after the other. 7. Sync the directories; release.
 //!
 //! Up to step 5, any failure leaves all documents as they were. The renames of step 6 are not one step: a crash between
@@ -11,7 +11,7 @@
 use super::content::{self, Outcome};
 use super::replace::{Found, Place, Prepared};
 use super::value::Value;
-use super::{Document, Receipt, Version, combine, update, versions};
+use super::{Document, Receipt, Version, combine, fence, update, versions};
 use crate::error::{Error, Result};
 use crate::host::{FileId, Host, directory_of};
 use crate::lock::Held;
@@ -61,7 +61,7 @@ pub fn update_all<H: Host, O: Outcome>(
         for (step, new) in steps.iter_mut().zip(&values) {
             step.prepare(new)?;
         }
-        if all_current(&steps)? {
+        if raise_fences(&steps)? && all_current(&steps)? {
             return replace_all(&mut steps);
         }
     }
@@ -122,6 +122,7 @@ fn read<'l, H: Host>(locked: &'l Locked<'l, H>) -> Result<Step<'l, H>> {
     let found = place.read()?;
     update::refuse_hard_links(target, found.as_ref())?;
     let bytes = found.as_ref().map(|found| found.bytes.as_slice());
+    fence::admit(document, target, None)?;
     update::expect_version(document, bytes)?;
     let value = content::editable_value(document, bytes)?;
     Ok(Step { locked, place, found, value, prepared: None })
@@ -142,13 +143,22 @@ impl<H: Host> Step<'_, H> {
     }
 }
 
-fn all_current<H: Host>(steps: &[Step<'_, H>]) -> Result<bool> {
+/// All fences, before the first document is replaced.
+fn raise_fences<H: Host>(steps: &[Step<'_, H>]) -> Result<bool> {
     for step in steps {
-        let held = &step.locked.held;
-        if !held.is_mine() {
+        if !step.locked.held.is_mine() {
             return Err(update::forked(&step.locked.target));
         }
-        if !held.is_current()? || !step.place.is_unchanged(step.found.as_ref())? {
+        if !fence::raise(&step.place, step.found.as_ref(), step.locked.document.wishes())? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn all_current<H: Host>(steps: &[Step<'_, H>]) -> Result<bool> {
+    for step in steps {
+        if !step.locked.held.is_current()? || !step.place.is_unchanged(step.found.as_ref())? {
             return Ok(false);
         }
     }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::replace::{Found, Place};
-use super::{Document, Reached, Receipt, Version, combine, update};
+use super::{Document, Reached, Receipt, Version, combine, fence, update};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, directory_of};
 use crate::wait::Patience;
@@ -92,6 +92,7 @@ pub(super) fn undo<H: Host>(document: &Document<H>, patience: &Patience) -> Resu
         crate::scratch::sweep(&document.host, &target);
         let found = place.read()?;
         update::refuse_hard_links(&target, found.as_ref())?;
+        fence::admit(document, &target, None)?;
         update::expect_version(document, found.as_ref().map(|found| found.bytes.as_slice()))?;
         let none = || Error::missing_version(&document.path);
         let (_, path) = list(&place)?.pop().ok_or_else(none)?;
@@ -101,7 +102,10 @@ pub(super) fn undo<H: Host>(document: &Document<H>, patience: &Patience) -> Resu
         }
         // What is in the page cache only may be the work of a process that died before it synced.
         place.settle_unchanged(Some(&newest))?;
-        if !held.is_current()? || !place.is_unchanged(found.as_ref())? {
+        if !fence::raise(&place, found.as_ref(), document.wishes())?
+            || !held.is_current()?
+            || !place.is_unchanged(found.as_ref())?
+        {
             continue;
         }
         let renamed = place.host.rename(&path, &target);

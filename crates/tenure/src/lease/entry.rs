@@ -12,6 +12,10 @@ use crate::owner::{Age, Identity, Shown};
 /// As much of a command line, and of a note, as is recorded, in characters.
 const TEXT_MAX: usize = 500;
 
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_MAX).collect()
+}
+
 /// Who holds a lease, as it said of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -39,13 +43,15 @@ pub struct Tenant {
 
 impl Tenant {
     /// This process.
-    pub(super) fn here<H: Host>(host: &H, note: Option<&str>) -> Tenant {
+    pub(super) fn here<H: Host>(host: &H) -> Tenant {
         let Identity { host: name, machine, boot, pid_namespace, pid, started } = host.identity();
-        let cut = |text: &str| text.chars().take(TEXT_MAX).collect::<String>();
         // Everyone who may see the store sees it.
         let command = host.command().map(|command| cut(&without_passwords(&command)));
-        let note = note.map(cut);
-        Tenant { host: name, pid: Some(pid), command, note, machine, boot, pid_namespace, started }
+        Tenant { host: name, pid: Some(pid), command, note: None, machine, boot, pid_namespace, started }
+    }
+
+    pub(super) fn noting(self, note: Option<&str>) -> Tenant {
+        Tenant { note: note.map(cut), ..self }
     }
 
     /// The same, as whoever has the handle: no process whose death would mean anything.

@@ -30,7 +30,7 @@ pub(super) struct Hold<H: Host> {
     pub(super) host: H,
     pub(super) store: Arc<dyn Store>,
     pub(super) claim: Claim,
-    tenant: Tenant,
+    pub(super) tenant: Tenant,
     pub(super) ttl: Duration,
     /// Locked while the store is asked, so that its answers are noted in the order in which it gave them.
     turn: Mutex<()>,
@@ -163,12 +163,18 @@ impl<H: Host> Hold<H> {
         target(&*self.store, &self.claim.name)
     }
 
-    pub(super) fn ensure_held(&self) -> Result<()> {
-        if self.host.process_mark() != self.process {
-            let problem =
-                "this process was forked from the one that holds the lease, and does not hold it itself";
-            return Err(Error::unsupported(&self.target(), problem));
+    /// Fails in a forked child; before a mutex is locked, which a thread of the parent may have held at the fork.
+    fn ensure_own(&self) -> Result<()> {
+        if self.host.process_mark() == self.process {
+            return Ok(());
         }
+        let problem =
+            "this process was forked from the one that holds the lease, and does not hold it itself";
+        Err(Error::unsupported(&self.target(), problem))
+    }
+
+    pub(super) fn ensure_held(&self) -> Result<()> {
+        self.ensure_own()?;
         match self.lost() {
             Some(lost) => Err(Error::lease_lost(&self.target(), &lost)),
             None => Ok(()),
@@ -205,6 +211,7 @@ impl<H: Host> Hold<H> {
     }
 
     fn ask_to_renew(&self, tenant: Option<&Tenant>) -> Result<()> {
+        self.ensure_own()?;
         let _turn = locked(&self.turn);
         self.ensure_held()?;
         let began = self.host.now();
@@ -239,15 +246,13 @@ impl<H: Host> Hold<H> {
     }
 
     fn release_within(&self, longest: Duration) -> Result<()> {
+        self.ensure_own()?;
         let _turn = locked(&self.turn);
         if self.view().over {
             return Ok(());
         }
         let held = self.ensure_held();
         self.give_up();
-        if self.host.process_mark() != self.process {
-            return held;
-        }
         // Also after a loss: perhaps nobody has got it yet, and the next comer need not wait for the store's clock.
         let longest = if held.is_ok() { longest } else { longest.min(DROP_MAX) };
         let answer = self.store.release(&self.claim, self.host.now() + longest);

@@ -33,8 +33,8 @@ lease.release()?;
 //!
 //! No lock that ends by itself can do more: a holder whose machine is paused just after it looked writes after its time. **The
 //! guarantee comes from the token** ([`Token`]): what is written to compares it, in the same step as the write, with the largest
-//! that it has seen, and refuses a smaller one. Documents do so; for SQL see
-//! the documentation of the stores.
+//! that it has seen, and refuses a smaller one. Documents do so
+//! ([`Document::fence`](crate::Document::fence)); for SQL see [`fence`].
 //!
 //! # Waiting
 //!
@@ -42,11 +42,14 @@ lease.release()?;
 
 mod address;
 mod entry;
+pub mod fence;
 mod handle;
 mod hold;
 mod keeper;
 mod loss;
 mod name;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod request;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -87,6 +90,8 @@ type LossFn = dyn Fn(&Lost) + Send + Sync;
 pub struct LeaseStore<H: Host = Native> {
     host: H,
     store: Arc<dyn Store>,
+    /// This process. A forked child opens a store of its own.
+    here: Arc<Tenant>,
 }
 
 impl LeaseStore {
@@ -132,7 +137,13 @@ fn not_built(feature: &str) -> Error {
 impl<H: Host> LeaseStore<H> {
     /// Any store, on any host.
     pub fn on(host: H, store: Arc<dyn Store>) -> LeaseStore<H> {
-        LeaseStore { host, store }
+        let here = Arc::new(Tenant::here(&host));
+        LeaseStore { host, store, here }
+    }
+
+    /// What keeps the leases: for who wraps a store in another, or asks it directly.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The store's address without its password.
@@ -179,10 +190,10 @@ impl<H: Host> LeaseStore<H> {
     ///
     /// [`Error::is_lost`] if it is another's by now, or was released; otherwise as for [`Request::acquire`].
     pub fn resume(&self, handle: &Handle) -> Result<Lease<H>> {
-        let tenant = Tenant::here(&self.host, None);
-        let (began, lasts) = self.ask_for(handle, handle.ttl, Some(&tenant))?;
+        let (began, lasts) = self.ask_for(handle, handle.ttl, Some(&self.here))?;
         let tenancy = Tenancy::granted(began, handle.ttl, lasts, None);
         let (host, store, claim) = (self.host.clone(), self.store.clone(), handle.claim.clone());
+        let tenant = Tenant::clone(&self.here);
         let hold = Arc::new(Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None));
         let lease = Lease::new(hold.clone());
         let target = target(&*self.store, &handle.claim.name);
@@ -310,6 +321,11 @@ impl<H: Host> Lease<H> {
     /// What it is called.
     pub fn name(&self) -> &Name {
         &self.hold.claim.name
+    }
+
+    /// What the store tells others of the holder.
+    pub fn tenant(&self) -> &Tenant {
+        &self.hold.tenant
     }
 
     /// The fencing token: larger than that of every holder before.

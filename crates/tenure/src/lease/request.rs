@@ -110,7 +110,7 @@ impl<H: Host> Request<H> {
     /// [`Error::is_permission`], [`Error::is_corrupt`], [`Error::is_unsupported`], [`Error::is_io`].
     pub fn acquire(&self, wait: impl Into<Patience>) -> Result<Lease<H>> {
         let (claim, tenant, tenancy) = self.take(wait.into(), self.process)?;
-        let LeaseStore { host, store } = self.store.clone();
+        let LeaseStore { host, store, .. } = self.store.clone();
         let hold = Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone());
         let hold = Arc::new(hold);
         let lease = Lease::new(hold.clone());
@@ -177,7 +177,7 @@ impl<H: Host> Request<H> {
     fn take(&self, patience: Patience, process: bool) -> Result<(Claim, Tenant, Tenancy)> {
         self.check()?;
         let host = &self.store.host;
-        let tenant = Tenant::here(host, self.note.as_deref());
+        let tenant = Tenant::clone(&self.store.here).noting(self.note.as_deref());
         let ask = Ask {
             name: self.name.clone(),
             owner: Owner::new(host.random(), host.random()),
@@ -288,10 +288,10 @@ impl<'a, H: Host> Acquisition<'a, H> {
 
     /// The end of the owner's process ends the wait, where it is a process of this machine.
     fn watch_owner(&self, waiter: &mut H::Waiter, entry: &Entry, mourned: &mut Option<Token>) {
-        let process = entry.tenant().and_then(Tenant::process);
-        let here = self.host.identity();
-        if let Some(owner) = process.filter(|owner| crate::lock::shares_processes(owner, &here))
-            && *mourned != Some(entry.token)
+        let process = entry.tenant().and_then(Tenant::process).filter(|_| *mourned != Some(entry.token));
+        let here = self.request.store.here.process();
+        if let (Some(owner), Some(here)) = (process, here)
+            && crate::lock::shares_processes(&owner, &here)
         {
             // A process whose end can't be watched, because it has ended, is found dead by the next attempt.
             let _ended = self.host.watch_end(waiter, owner.pid);

@@ -108,6 +108,8 @@ pub(crate) enum Creation {
         /// Group.
         gid: u32,
     },
+    /// Nobody: a file that is not there is an error.
+    Never,
 }
 
 pub(crate) type ReportFn = dyn Fn(&Contention) + Send + Sync;

@@ -19,6 +19,7 @@ pub(super) struct Opened<F> {
 pub(super) fn open<H: Host>(host: &H, path: &Path, creation: Creation) -> Result<Opened<H::File>> {
     for _ in 0..ROUNDS_MAX {
         match host.open(path, Open::Read) {
+            Err(Errno::NOENT) if matches!(creation, Creation::Never) => return Err(Error::missing(path)),
             Err(Errno::NOENT) => {}
             opened => {
                 let file = opened.map_err(|errno| Error::host("open the lock file", path, errno))?;
@@ -78,13 +79,13 @@ impl Creation {
     pub(super) fn initial(self) -> u32 {
         match self {
             Creation::Filtered(mode) => mode,
-            Creation::Exact(_) | Creation::Like { .. } => 0o600,
+            Creation::Exact(_) | Creation::Like { .. } | Creation::Never => 0o600,
         }
     }
 
     pub(super) fn apply<H: Host>(self, host: &H, file: &H::File) -> host::Result<()> {
         match self {
-            Creation::Filtered(_) => Ok(()),
+            Creation::Filtered(_) | Creation::Never => Ok(()),
             Creation::Exact(mode) => dress(host, file, mode, None),
             Creation::Like { mode, uid, gid } => dress(host, file, mode, Some((uid, gid))),
         }

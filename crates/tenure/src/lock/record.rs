@@ -11,16 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::owner::Identity;
+use crate::owner::{COMMAND_MAX, HOST_MAX, Identity, plain};
 
 /// More than any record; a longer file is not one.
 pub(super) const BYTES_MAX: usize = 1024;
-
-/// As much of a command line as is recorded, in characters.
-const COMMAND_MAX: usize = 200;
-
-/// As much of a host name as is recorded; Linux allows 64 characters.
-const HOST_MAX: usize = 64;
 
 /// The layout that this version writes, and the only one that it judges.
 const VERSION: u32 = 1;
@@ -125,12 +119,6 @@ fn line_pid(owner: Option<&Identity>) -> u32 {
 pub(super) fn foreign_pid(bytes: &[u8]) -> Option<u32> {
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     std::str::from_utf8(line).ok()?.trim().parse().ok()
-}
-
-/// Printable ASCII alone: other tools split the file at whatever Unicode calls a line end.
-fn plain(text: &str, longest: usize) -> String {
-    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-    text.chars().take(longest).map(shown).collect()
 }
 
 #[cfg(test)]

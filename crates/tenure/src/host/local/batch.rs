@@ -17,6 +17,7 @@ use std::task::Waker;
 
 use super::{Local, Occupied};
 use crate::host::FileId;
+use crate::lease::Token;
 
 /// A document, whatever path leads to it: its directory, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,12 +41,31 @@ impl<T: Any + fmt::Debug + Send + Sync> Outcome for T {}
 pub struct Draft {
     /// The content.
     pub content: Content,
-    /// Whether anybody has changed it, so that what is seen in it may never come to be.
+    /// Whether anybody has changed it, or raised its fence, so that what is seen may never come to be.
     pub unwritten: bool,
     /// Whether anybody who relies on it wants it to survive a power loss.
     pub sync: bool,
     /// How those who changed it want it to be written.
     pub wishes: Wishes,
+}
+
+impl Draft {
+    /// Makes a member's answer a part of it.
+    fn take(&mut self, answer: Answer) {
+        let (content, wishes) = match answer {
+            Answer::Changed(content, wishes) => (Some(content), wishes),
+            Answer::Unchanged(wishes) => (None, Wishes { versions: None, ..wishes }),
+            Answer::Failed => return,
+        };
+        let raises = wishes.fence > self.wishes.fence;
+        if self.content.is_none() && (content.is_some() || raises) {
+            self.wishes.mode = wishes.mode;
+        }
+        self.wishes.versions = self.wishes.versions.max(wishes.versions);
+        self.wishes.fence = self.wishes.fence.max(wishes.fence);
+        self.unwritten |= content.is_some() || raises;
+        self.content = content.or_else(|| self.content.take());
+    }
 }
 
 /// How a changed document is to be written, beyond its durability.
@@ -55,6 +75,8 @@ pub struct Wishes {
     pub mode: Option<u32>,
     /// How many earlier versions are to be kept: the most that anybody wants.
     pub versions: Option<usize>,
+    /// The fencing token that the change carries: the largest that anybody has been admitted with.
+    pub fence: Option<Token>,
 }
 
 /// What a member's change came to.
@@ -62,8 +84,8 @@ pub struct Wishes {
 pub enum Answer {
     /// The content is this from here on, and is to be written so.
     Changed(Arc<Vec<u8>>, Wishes),
-    /// The content can stay as it is.
-    Unchanged,
+    /// The content can stay as it is. Of the wishes the fence counts, and the mode that it is to be created with.
+    Unchanged(Wishes),
     /// The change failed, and is not to be made.
     Failed,
 }
@@ -280,11 +302,7 @@ impl Local {
         let sync = member.sync && answer != Answer::Failed;
         if let Some(Batch { draft, .. }) = queue.batch(leader) {
             draft.sync |= sync;
-            if let Answer::Changed(content, wishes) = answer {
-                let mode = if draft.content.is_none() { wishes.mode } else { draft.wishes.mode };
-                draft.wishes = Wishes { mode, versions: draft.wishes.versions.max(wishes.versions) };
-                (draft.content, draft.unwritten) = (Some(content), true);
-            }
+            draft.take(answer);
         }
         self.pass_turn(site, leader)
     }

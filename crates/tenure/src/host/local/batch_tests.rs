@@ -173,7 +173,7 @@ fn the_first_who_creates_a_document_decides_on_its_mode() {
     let mut local = joined(3);
     let _turn = local.hand_on(&site(), 1, LOCK, Draft { content: None, ..draft("") }, Waker::noop());
     for (thread, mode) in [(2, 0o600), (3, 0o640)] {
-        let changed = Answer::Changed(Arc::new(vec![]), Wishes { mode: Some(mode), versions: None });
+        let changed = Answer::Changed(Arc::new(vec![]), Wishes { mode: Some(mode), ..Wishes::default() });
         let _next = local.answer(&site(), thread, changed, Waker::noop());
     }
     let Standing::Collected(draft) = local.standing(&site(), 1, Waker::noop()) else { panic!() };

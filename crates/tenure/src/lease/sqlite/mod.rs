@@ -1,13 +1,16 @@
 //! Leases in a database file of this machine.
 //!
-//! A change is a transaction: 1. Take `PATH-queue` (an flock), so that writers come one after the other and are woken in turn;
-//! SQLite itself lets them all try again after pauses, and some never get their turn. 2. The path must still name the file that
+//! A change is a transaction: 1. Wait for the turn to write, below. SQLite itself lets all writers try again after pauses, and
+//! some never get their turn. 2. The path must still name the file that
 //! was opened: whoever deleted it made the tokens start over. 3. `BEGIN IMMEDIATE`. 4. Read the boot clock, and not before: the
 //! wait may have been long. 5. Read the row, decide ([`row`]), write it. 6. `COMMIT`, in WAL mode with `synchronous=FULL`: what
 //! was acknowledged survives a power loss, the token first of all. 7. Give the queue free. 8. After a release, open and close
 //! `PATH-notice`, which wakes the waiters.
 //!
-//! The queue also covers SQLite's one weakness with threads: two copies of SQLite in one process drop each other's locks
+//! The turn is an flock on `PATH-turn`. Who has just had it would often have it again before any other has woken up; so it is
+//! waited for by one alone, the holder of another flock, on `PATH-queue`: whoever comes back finds that one before itself.
+//!
+//! The turn also covers SQLite's one weakness with threads: two copies of SQLite in one process drop each other's locks
 //! (sqlite.org/howtocorrupt.html, 2.2).
 //!
 //! A database on a file system that other machines may write is refused: neither WAL nor the boot clock would mean anything.
@@ -25,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use self::row::{Now, Row};
 use self::schema::{Found, Problem};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
-use super::{Entry, LossReason, Name, Tenant};
+use super::{Entry, LossReason, Name, Tenant, Token};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
@@ -41,12 +44,18 @@ const ABANDON_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Sqlite {
     path: PathBuf,
     address: String,
-    queue: Lock,
+    turns: Turns,
     notice: PathBuf,
     boot: String,
     connection: Mutex<Opened>,
     /// SQLite's connections must not be used in a forked child.
     process: u64,
+}
+
+/// The right to write, and the right to wait for it.
+struct Turns {
+    queue: Lock,
+    turn: Lock,
 }
 
 struct Opened {
@@ -72,11 +81,11 @@ impl Sqlite {
             PathBuf::from(name)
         };
         let address = format!("sqlite:{}", path.display());
-        let queue = Lock::flock(beside("-queue"));
+        let turns = Turns { queue: Lock::flock(beside("-queue")), turn: Lock::flock(beside("-turn")) };
         let until = host.now() + OPEN_MAX;
-        let connection = Mutex::new(open_database(&path, &address, &queue, until)?);
+        let connection = Mutex::new(open_database(&path, &address, &turns, until)?);
         let (notice, process) = (beside("-notice"), host.process_mark());
-        Ok(Sqlite { path, address, queue, notice, boot, connection, process })
+        Ok(Sqlite { path, address, turns, notice, boot, connection, process })
     }
 
     fn now(&self) -> Result<Now> {
@@ -109,7 +118,7 @@ impl Sqlite {
         until: Moment,
         step: impl FnOnce(Option<Row>, &Now) -> (Option<Row>, R),
     ) -> Result<R> {
-        let _turn = turn(&self.queue, &self.address, until)?;
+        let _turn = self.turns.next(&self.address, until)?;
         let mut opened = self.connection()?;
         self.expect_same_file(&opened)?;
         patience(&opened.connection, until).map_err(|error| self.explain(error.into()))?;
@@ -149,12 +158,12 @@ impl Sqlite {
     }
 
     fn entry(&self, row: &Row, now: &Now) -> Result<Entry> {
-        row.entry(now, is_dead).ok_or_else(|| {
-            Error::corrupt(
-                &self.path,
-                format!("the lease {} has the token {}, which no lease has", row.name, row.fence),
-            )
-        })
+        Ok(row.entry(self.token(row)?, now, is_dead))
+    }
+
+    fn token(&self, row: &Row) -> Result<Token> {
+        let problem = || format!("the lease {} has the token {}, which no lease has", row.name, row.fence);
+        Token::new(row.fence).ok_or_else(|| Error::corrupt(&self.path, problem()))
     }
 
     /// Tells those who wait.
@@ -192,10 +201,7 @@ impl Store for Sqlite {
                     );
                 }
             };
-            let granted = self.entry(&row, now).map(|entry| match row.lasts(now) {
-                Answer::Done { lasts } => Attempt::Granted { token: entry.token, lasts },
-                Answer::Lost(_) => unreachable!("a row that was just granted"),
-            });
+            let granted = self.token(&row).map(|token| Attempt::Granted { token, lasts: row.lasts(now) });
             (Some(row), granted)
         })?
     }
@@ -205,8 +211,8 @@ impl Store for Sqlite {
             Some(row) if row.is(&claim.owner, claim.token) => {
                 let tenant = tenant.map_or_else(|| row.tenant.clone(), Tenant::to_json);
                 let row = Row { tenant, ..row.lasting(row::micros(ttl), now) };
-                let answer = row.lasts(now);
-                (Some(row), answer)
+                let lasts = row.lasts(now);
+                (Some(row), Answer::Done { lasts })
             }
             row => (None, lost(row, claim)),
         })
@@ -293,12 +299,15 @@ fn is_dead(tenant: &Tenant) -> bool {
     judge_owner(&owner, &here, process, true).state == State::Dead
 }
 
-/// The right to write, in turn.
-fn turn(queue: &Lock, address: &str, until: Moment) -> Result<crate::Held> {
-    queue.acquire(Wait::Until(until)).map_err(|error| match error.is_busy() {
-        true => Error::unreachable(address, format!("its writers' queue does not move: {error}")),
-        false => error,
-    })
+impl Turns {
+    fn next(&self, address: &str, until: Moment) -> Result<crate::Held> {
+        let first = self.queue.acquire(Wait::Until(until));
+        let turn = first.and_then(|_first| self.turn.acquire(Wait::Until(until)));
+        turn.map_err(|error| match error.is_busy() {
+            true => Error::unreachable(address, format!("the queue of its writers does not move: {error}")),
+            false => error,
+        })
+    }
 }
 
 /// From now on, SQLite waits for other programs' locks until this moment.
@@ -320,8 +329,8 @@ fn refuse_network(path: &Path) -> Result<()> {
     }
 }
 
-fn open_database(path: &Path, address: &str, queue: &Lock, until: Moment) -> Result<Opened> {
-    let _turn = turn(queue, address, until)?;
+fn open_database(path: &Path, address: &str, turns: &Turns, until: Moment) -> Result<Opened> {
+    let _turn = turns.next(address, until)?;
     let open = || -> std::result::Result<Connection, Problem> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE

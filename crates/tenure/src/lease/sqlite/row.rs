@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::lease::store::{Answer, Ask, Owner};
+use crate::lease::store::{Ask, Owner};
 use crate::lease::{Entry, LossReason, Name, Occupancy, Tenant, Token};
 
 /// The machine's boot clock, and which boot it counts from.
@@ -129,12 +129,12 @@ impl Row {
         }
     }
 
-    pub(super) fn lasts(&self, now: &Now) -> Answer {
-        Answer::Done { lasts: time(self.expires_us - now.us) }
+    /// How long the lease lasts from now on.
+    pub(super) fn lasts(&self, now: &Now) -> Duration {
+        time(self.expires_us - now.us)
     }
 
-    /// `None` for a row that this version can't have written.
-    pub(super) fn entry(&self, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Option<Entry> {
+    pub(super) fn entry(&self, token: Token, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Entry {
         let tenant = Tenant::from_json(&self.tenant);
         let remaining =
             self.kept_until().max(if self.owner.is_some() { self.expires_us } else { 0 }) - now.us;
@@ -146,8 +146,7 @@ impl Row {
             () => (Occupancy::Kept(tenant), time(remaining)),
         };
         let held_for = time(now.us - self.granted_us);
-        let token = Token::new(self.fence)?;
-        Some(Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining))
+        Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining)
     }
 }
 
@@ -172,7 +171,7 @@ mod tests {
         Ask {
             name: "plan".into(),
             owner: Owner::new(0, n),
-            tenant: Tenant::here(&Native, None),
+            tenant: Tenant::here(&Native),
             ttl: Duration::from_micros(30),
             at_least: Duration::ZERO,
             at_most: None,
@@ -225,8 +224,9 @@ mod tests {
             assert!(!row.is_free(&now(99, "a"), |_| true));
             assert!(row.is_free(&now(100, "a"), |_| true));
         }
-        assert!(matches!(released.entry(&now(50, "a"), alive).unwrap().occupancy, Occupancy::Kept(_)));
-        assert_eq!(released.entry(&now(50, "a"), alive).unwrap().remaining, Duration::from_micros(50));
+        let entry = released.entry(Token::new(1).unwrap(), &now(50, "a"), alive);
+        assert!(matches!(entry.occupancy, Occupancy::Kept(_)));
+        assert_eq!(entry.remaining, Duration::from_micros(50));
         assert!(row.clone().ended(Some("so"), &now(10, "a")).is_free(&now(10, "a"), alive), "by force");
         // No renewal goes beyond the limit.
         assert_eq!(row.clone().lasting(30, &now(60, "a")).expires_us, 90);

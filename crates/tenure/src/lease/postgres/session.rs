@@ -1,0 +1,131 @@
+//! One connection: how it is made, what is set on it, and its prepared statements.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{
+    AsyncMessage, CancelToken, Client, Connection, NoTls, Row, SimpleQueryMessage, Socket, Statement,
+};
+
+use super::failure::{Failure, What};
+use super::target::Target;
+
+/// What a statement is given.
+pub(super) type Params = Vec<Box<dyn ToSql + Send + Sync>>;
+
+/// What a session of ours has to be, whatever server, database and role say.
+///
+/// `synchronous_commit` is raised from what forgets acknowledged commits when the server crashes; the settings above `on` stay.
+/// A statement of ours that has waited so long has nobody any more who waits for it, and must not be granted anything.
+const SET_UP: &str = "\
+    SET default_transaction_isolation TO 'read committed'; \
+    SET lock_timeout TO 0; SET statement_timeout TO '15s'; \
+    SELECT set_config('synchronous_commit', 'on', false) \
+        WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
+    SELECT pg_is_in_recovery(), current_setting('transaction_read_only')";
+
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+/// What a connection does besides answering: it ends, or tells something.
+pub(super) type Messages = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Session {
+    /// Connects; `hear` gets what the server says unasked.
+    pub(super) async fn open(
+        target: &Target,
+        hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Session, Failure> {
+        let (client, messages) = match &target.tls {
+            Some(tls) => connect(target, tls.clone(), hear).await?,
+            None => connect(target, NoTls, hear).await?,
+        };
+        tokio::spawn(messages);
+        let session = Session { client, statements: HashMap::new() };
+        session.set_up().await?;
+        Ok(session)
+    }
+
+    async fn set_up(&self) -> Result<(), Failure> {
+        let told = self.client.simple_query(SET_UP).await?;
+        let last = told.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some((row.get(0), row.get(1))),
+            _ => None,
+        });
+        match last {
+            Some((Some("f"), Some("off"))) => Ok(()),
+            Some((Some("t"), _)) => Err(Failure::new(
+                What::Denied,
+                "this server is a standby, which only reads; name the primary",
+            )),
+            _ => Err(Failure::new(
+                What::Denied,
+                "this role may only read here (default_transaction_read_only); a lease is a row that is written",
+            )),
+        }
+    }
+
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// What another connection ends this one's statement by.
+    pub(super) fn cancel_token(&self) -> CancelToken {
+        self.client.cancel_token()
+    }
+
+    /// Runs a statement, which is prepared the first time.
+    pub(super) async fn query(&mut self, sql: &'static str, params: &Params) -> Result<Vec<Row>, Failure> {
+        let statement = match self.statements.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = self.client.prepare(sql).await?;
+                self.statements.insert(sql, statement.clone());
+                statement
+            }
+        };
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| &**param as _).collect();
+        Ok(self.client.query(&statement, &params).await?)
+    }
+}
+
+async fn connect<T>(
+    target: &Target,
+    tls: T,
+    hear: impl FnMut(AsyncMessage) + Send + 'static,
+) -> Result<(Client, Messages), Failure>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = target.config.connect(tls).await?;
+    Ok((client, Box::pin(run(connection, hear))))
+}
+
+/// Moves bytes until the connection ends. Its error is told to whoever asks something by it.
+async fn run<S, T>(mut connection: Connection<S, T>, mut hear: impl FnMut(AsyncMessage))
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        hear(message);
+    }
+}
+
+/// Ends the statement that `token` belongs to, if it still runs.
+pub(super) async fn cancel(target: &Target, token: &CancelToken) {
+    // Nobody can be told if this fails; the session's own time limit ends the statement then.
+    let _ends_later = match &target.tls {
+        Some(tls) => token.cancel_query(tls.clone()).await,
+        None => token.cancel_query(NoTls).await,
+    };
+}

@@ -1,0 +1,23 @@
+//! What leases promise, on each real store: the contract, the edges of each store, the races that other people's leases lost,
+//! and histories of clients that are stopped, killed and cut off.
+//!
+//! PostgreSQL's tests need a server: `scripts/with-postgres cargo test -p tenure --test lease`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    missing_docs,
+    reason = "tests look at the real system"
+)]
+
+mod contract;
+mod handles;
+mod holding;
+mod losing;
+mod opening;
+mod place;
+//FILES
+//OWNERS
+mod stalled;
+mod waiting;
+mod worker;
