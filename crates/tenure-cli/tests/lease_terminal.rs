@@ -126,6 +126,61 @@ fn a_command_from_the_background_gets_the_terminal_with_fg() {
     assert_eq!(ended.code(), Some(0), "{ended:?}");
 }
 
+/// The command does not take the keys from whoever reads them at the end of a pipe; but it gets them if it reads.
+#[test]
+fn a_pager_behind_a_pipe_keeps_the_terminal() {
+    let directory = directory();
+    let pager = "python3 -c 'import sys
+keys = open(\"/dev/tty\")
+for line in sys.stdin:
+    print(\"shows\", line.strip(), flush=True)
+    print(\"key\", keys.readline().strip(), flush=True)'";
+    let talker = "sh -c 'echo fir\"\"st; echo sec\"\"ond; sleep 1000'";
+    let start = format!("{} | {pager}\n", line(talker).trim());
+    let dialogue = [
+        ("prompt> ", start.as_str()),
+        ("shows first", "one\n"),
+        ("shows second", "\u{1a}"),
+        ("Stopped", ""),
+        ("prompt> ", "fg\n"),
+        ("readline", "two\n"),
+        ("key two", "\u{3}"),
+        ("prompt> ", "echo code ${PIPESTATUS[0]}\n"),
+        ("code 130", ""),
+        ("prompt> ", "exit 0\n"),
+    ];
+    let ended = at_terminal(directory.path(), &SHELL, &dialogue);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+
+    let program =
+        ["/bin/bash", "-c", &format!("{} | cat; echo code ${{PIPESTATUS[0]}}", line(READER).trim())];
+    let ended =
+        at_terminal(directory.path(), &program, &[("ready", "one\n"), ("GOT ONE", "\u{4}"), ("code 3", "")]);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
+/// Also while it waits.
+#[test]
+fn ctrl_z_stops_a_wait() {
+    let directory = directory();
+    let path = directory.path();
+    let holder = support::Running::holding(&mut support::lease_run(path, &["--ttl", "60s"], support::HOLD));
+    let dialogue = [
+        ("prompt> ", line("echo in${EMPTY}side").clone()),
+        ("waiting for", "\u{1a}".to_owned()),
+        ("Stopped", String::new()),
+        ("prompt> ", "fg\n".to_owned()),
+        ("}side", "\u{3}".to_owned()),
+        ("prompt> ", "echo code $?\n".to_owned()),
+        ("code 130", String::new()),
+        ("prompt> ", "exit 0\n".to_owned()),
+    ];
+    let dialogue: Vec<(&str, &str)> = dialogue.iter().map(|(text, keys)| (*text, keys.as_str())).collect();
+    let ended = at_terminal(path, &SHELL, &dialogue);
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert_eq!(holder.finish().code(), Some(0));
+}
+
 /// Without a shell, nobody could continue what has stopped.
 #[test]
 fn ctrl_z_without_a_shell_is_no_dead_end() {

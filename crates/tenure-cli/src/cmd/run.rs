@@ -41,7 +41,7 @@ fn run_locked(args: &Run, path: &Path) -> Result<ExitCode, Failure> {
     check(args)?;
     let (loss, losses) = channel();
     let held = acquire(args, path, loss)?;
-    let signals = signals::catch()?;
+    let signals = signals::catch(&signals::PASSED_ON)?;
     if let Some(lost) = held.lost() {
         return Err(Failure::new(Exit::Lost, format!("{lost}. The command was not started")));
     }

@@ -131,7 +131,8 @@ fn work(
     terminal: Option<&Terminal>,
     switch: &Switch,
 ) -> Result<ExitStatus, Failure> {
-    let at_terminal = terminal.is_some_and(Terminal::hand_over);
+    // In the background it stays there.
+    let _in_foreground = terminal.is_some_and(Terminal::hand_over);
     let ended = start(args, lease, group).and_then(|mut child| {
         let fail =
             |error: std::io::Error| Failure::new(Exit::Io, format!("cannot await the command: {error}"));
@@ -141,7 +142,7 @@ fn work(
         child.wait().map_err(fail)
     });
     switch.over();
-    terminal.iter().for_each(|terminal| terminal.take_back());
+    let at_terminal = terminal.is_some_and(Terminal::take_back);
     if let Ok(status) = &ended
         && at_terminal
     {
