@@ -17,7 +17,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Who holds a lease, as it said of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tenant {
     /// The name of its host.
@@ -108,7 +108,7 @@ impl fmt::Display for Tenant {
 }
 
 /// A lease as its store shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Entry {
     /// What it is called.
@@ -124,7 +124,7 @@ pub struct Entry {
 }
 
 /// Whether a lease is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Occupancy {
     /// It can be had.
     Free,
