@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Token};
+use super::{Name, Token, without_passwords};
 use crate::host::Host;
 use crate::owner::{Age, Identity, Shown};
 
@@ -25,7 +25,7 @@ pub struct Tenant {
     /// The process id; `None` for a lease that belongs to a handle, not to a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its command line.
+    /// Its command line, without passwords of addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// What the caller wrote about itself.
@@ -45,7 +45,8 @@ impl Tenant {
     /// This process.
     pub(super) fn here<H: Host>(host: &H) -> Tenant {
         let Identity { host: name, machine, boot, pid_namespace, pid, started } = host.identity();
-        let command = host.command().as_deref().map(cut);
+        // Everyone who may see the store sees it.
+        let command = host.command().map(|command| cut(&without_passwords(&command)));
         Tenant { host: name, pid: Some(pid), command, note: None, machine, boot, pid_namespace, started }
     }
 

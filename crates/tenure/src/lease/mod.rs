@@ -67,7 +67,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub use address::{Address, NotAnAddress, split};
+pub use address::{Address, NotAnAddress, split, without_passwords};
 pub use entry::{Entry, Occupancy, Tenant};
 pub use handle::{Handle, NotAHandle};
 pub use loss::{LossReason, Lost};
