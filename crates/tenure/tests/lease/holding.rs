@@ -53,8 +53,8 @@ pub(crate) fn a_refusal_says_who_since_when_and_until_when(place: &Place) {
     let entry = error.lease().unwrap();
     assert!(error.is_busy() && error.waited() >= Duration::from_millis(50));
     assert_eq!((entry.name.as_str(), entry.token), ("a", held.token()));
-    let bound = Duration::from_secs(1);
-    assert!(entry.remaining <= LONG + bound && entry.remaining > LONG - PATIENCE, "{entry:?}");
+    // A store may add what its clock may jump by.
+    assert!(entry.remaining <= LONG + SHORT * 10 && entry.remaining > LONG - PATIENCE, "{entry:?}");
     assert!(entry.held_for < PATIENCE, "{entry:?}");
     let Occupancy::Held(tenant) = &entry.occupancy else { panic!("{entry:?}") };
     assert_eq!((tenant.pid, tenant.note.as_deref()), (Some(std::process::id()), Some("the nightly run")));
