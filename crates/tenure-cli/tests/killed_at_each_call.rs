@@ -27,19 +27,14 @@ use common::{Ended, TENURE, directory, litter, names, run, skip, tenure};
 /// No call is made more often than this; most of the calls are the dynamic linker's.
 const CALLS_MAX: usize = 100;
 
-const UPDATE: [&str; 3] = ["update", "f.json", ".n += 1"];
+const UPDATE: &[&str] = &["update", "f.json", ".n += 1"];
+const FENCED: &[&str] = &["update", "--fence", "2", "f.json", ".n += 1"];
 
 /// One `tenure` under strace, with the trace in `log`.
 fn traced(directory: &Path, log: &Path, options: &[&str], arguments: &[&str]) -> Ended {
     let mut command = Command::new("strace");
     command.args(["-qq", "-o"]).arg(log).args(options);
     run(command.arg(TENURE).args(arguments).current_dir(directory))
-}
-
-/// One `tenure update f.json '.n += 1'` under strace.
-fn traced_update(directory: &Path, log: &Path, options: &[&str]) -> Ended {
-    let options: Vec<&str> = ["-f"].iter().chain(options).copied().collect();
-    traced(directory, log, &options, &UPDATE)
 }
 
 /// The names of the calls that `tenure` makes, or why they can't be had.
@@ -71,6 +66,8 @@ enum Before {
     Nothing,
     Document,
     DocumentAndLock,
+    /// With the fencing token 1, and the update comes with 2.
+    Fenced,
 }
 
 impl Before {
@@ -81,9 +78,34 @@ impl Before {
         if !matches!(self, Before::Nothing) {
             std::fs::write(directory.join("f.json"), "{\"n\": 7}\n").unwrap();
         }
-        if matches!(self, Before::DocumentAndLock) {
+        if matches!(self, Before::DocumentAndLock | Before::Fenced) {
             std::fs::write(directory.join("f.json.lock"), "").unwrap();
         }
+        if matches!(self, Before::Fenced) {
+            std::fs::write(directory.join("f.json.fence"), "{\"tenure\":1,\"token\":1}\n").unwrap();
+        }
+    }
+
+    /// The update that is to be killed.
+    fn update(self) -> &'static [&'static str] {
+        if matches!(self, Before::Fenced) { FENCED } else { UPDATE }
+    }
+
+    /// Nothing is written but behind the fence, and who was there before does not come back behind what was written.
+    fn check_fence(self, directory: &Path, written: bool, context: &str) {
+        if !matches!(self, Before::Fenced) {
+            return assert_eq!(names(directory), ["f.json", "f.json.lock"], "after {context}");
+        }
+        assert_eq!(names(directory), ["f.json", "f.json.fence", "f.json.lock"], "after {context}");
+        let fence = std::fs::read(directory.join("f.json.fence")).unwrap();
+        let fence: serde_json::Value = serde_json::from_slice(&fence).unwrap();
+        assert!(fence["token"] == 2 || (!written && fence["token"] == 1), "{fence}: {context}");
+        let older = tenure(directory, ["update", "--fence", "1", "f.json", "."]);
+        assert_eq!(
+            older.code(),
+            if fence["token"] == 2 { Some(79) } else { Some(0) },
+            "{older:?}: {context}"
+        );
     }
 
     /// The value, where a document that does not exist counts as 0.
@@ -106,7 +128,7 @@ fn kill_at(directory: &Path, log: &Path, before: Before, call: &str, nth: usize,
     before.prepare(directory);
     let trace = format!("trace={call}");
     let inject = format!("inject={call}:signal=KILL:when={nth}");
-    let ended = traced_update(directory, log, &["-e", &trace, "-e", &inject]);
+    let ended = traced(directory, log, &["-f", "-e", &trace, "-e", &inject], before.update());
     let context = format!("{before:?}, killed at {call} {nth}: {ended:?}");
     let exists = directory.join("f.json").exists();
     let now = if exists { n(directory) } else { 0 };
@@ -128,7 +150,7 @@ fn kill_at(directory: &Path, log: &Path, before: Before, call: &str, nth: usize,
     let next = tenure(directory, ["update", "--wait", "0s", "f.json", ".n += 1"]);
     assert_eq!(next.code(), Some(0), "the next update fails: {next:?} after {context}");
     assert_eq!(n(directory), now + 1, "after {context}");
-    assert_eq!(names(directory), ["f.json", "f.json.lock"], "after {context}");
+    before.check_fence(directory, now != old, &context);
     killed
 }
 
@@ -136,7 +158,7 @@ fn sweep(before: Before) {
     let (place, logs) = (directory(), directory());
     let log = logs.path().join("trace");
     before.prepare(place.path());
-    let calls = match calls(place.path(), &log, &UPDATE) {
+    let calls = match calls(place.path(), &log, before.update()) {
         Ok(calls) => calls,
         Err(reason) => return skip("killed_at_each_call", &reason),
     };
@@ -160,6 +182,11 @@ fn a_document_survives_the_death_of_its_writer() {
 #[test]
 fn a_document_without_a_lock_file_survives_the_death_of_its_writer() {
     sweep(Before::Document);
+}
+
+#[test]
+fn a_fenced_document_is_never_ahead_of_its_fence_whenever_its_writer_dies() {
+    sweep(Before::Fenced);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! 1. Take the locks of all, in the order of directory and name, so that two who want the same documents never wait for
 //!    each other. 2. Read all. 3. Run the updater on all values. 4. Write every new version to a file of its own,
-//!    complete and synced, and raise the fences. 5. Look whether all documents and locks are as they were; start again if not. 6. Rename them
-//!    into place, one after the other. 7. Sync the directories; release.
+//!    complete and synced, and raise the fences. 5. Look whether all documents and locks are as they were; start again if
+//!    not. 6. Rename them into place, one after the other. 7. Sync the directories; release.
 //!
 //! Up to step 5, any failure leaves all documents as they were. The renames of step 6 are not one step: a crash between
 //! two leaves the first ones changed and the others not, each whole. Readers without a lock may see that, too.

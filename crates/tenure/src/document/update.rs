@@ -8,6 +8,8 @@
 //! 7. Otherwise replace the file as [`super::replace`] says; start again if that finds the lock file or the
 //!    document changed by somebody who does not keep the rules.
 //!
+//! A fencing token is judged between 4 and 5, and remembered within 6 or 7, before the rename ([`super::fence`]).
+//!
 //! Steps 2 to 7 are in [`super::combine`], since the updates that wait in one process go through them together.
 
 use std::path::{Path, PathBuf};

@@ -38,7 +38,7 @@ pub use numbered::{Request, Settled, flock_numbered};
 pub use process::{Member, group_members, leads_session};
 pub use rustix::io::Errno;
 pub use spawn::{become_command, end_with_this_thread, inherit_nothing, spawn};
-pub use terminal::{foreground, set_foreground, signal_rest_of_group, stop_with_group};
+pub use terminal::{foreground, set_foreground, signal_rest_of_group, stop};
 
 use crate::owner::{Holders, Identity};
 use crate::wait::Moment;
@@ -349,6 +349,21 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Sleeps until the watched file changes, the waker is called, or `until` comes; `None` is for ever.
     /// Interrupted sleeps go on. Spurious returns of [`Woken::Changed`] are allowed.
     fn wait(&self, waiter: &mut Self::Waiter, until: Option<Moment>) -> Woken;
+
+    /// As [`Host::wait`], but a change of the file is answered by [`Host::try_flock`]: `None` with the lock. A host may try
+    /// before it has read what changed, if that gains time; so an attempt may be made for nothing.
+    fn wait_flock(
+        &self,
+        waiter: &mut Self::Waiter,
+        until: Option<Moment>,
+        file: &Self::File,
+        mode: Mode,
+    ) -> Result<Option<Woken>> {
+        match self.wait(waiter, until) {
+            Woken::Changed if self.try_flock(file, mode)? => Ok(None),
+            woken => Ok(Some(woken)),
+        }
+    }
 
     /// Runs `step` on the state that the threads of this process share, one at a time. `step` must not call
     /// the host.

@@ -1,44 +1,138 @@
-//! A row of the table: what it says, and what becomes of it. Pure.
+//! A row of a store's table: what it says, and what becomes of it. Pure.
 //!
-//! Times are microseconds of the machine's boot clock; they mean something together with the boot id alone. A row of another
-//! boot, or one from the future, is *carried over*: its time starts anew, in full. So a lease that belongs to a handle outlives a
-//! reboot by its time to live at most, and never ends early. One that belongs to a process of an earlier boot is free, since
-//! that process is dead.
+//! The SQLite store keeps these rows, and the model checker runs these very decisions. Whoever calls them does so within one
+//! atomic step of the store that reads the row, and the clock after it, and writes what comes back.
+//!
+//! Times are microseconds of the store's clock; they mean something together with the clock's epoch alone (SQLite: the machine's
+//! boot clock, and which boot it is). A row of another epoch, or one from the future, is *carried over*: its time starts
+//! anew, in full. So a lease that belongs to a handle outlives a reboot by its time to live at most, and never ends early. One
+//! that belongs to a process of an earlier boot is free, since that process is dead.
 
 use std::time::Duration;
 
-use crate::lease::store::{Ask, Owner};
-use crate::lease::{Entry, LossReason, Name, Occupancy, Tenant, Token};
+use super::store::{Answer, Ask, Attempt, Claim, Owner};
+use super::{Entry, LossReason, Name, Occupancy, Tenant, Token};
 
-/// The machine's boot clock, and which boot it counts from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Now {
-    pub(super) us: i64,
-    pub(super) boot: String,
+/// The store's clock, and which epoch it counts from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Now {
+    /// Microseconds.
+    pub us: i64,
+    /// SQLite: the boot.
+    pub boot: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) fence: i64,
+/// What is kept of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// The lease.
+    pub name: String,
+    /// The last token.
+    pub fence: i64,
     /// `None`: nobody holds the lease.
-    pub(super) owner: Option<String>,
-    /// The last one.
-    pub(super) tenant: String,
-    pub(super) boot: String,
-    pub(super) granted_us: i64,
-    pub(super) expires_us: i64,
-    pub(super) ttl_us: i64,
-    pub(super) at_least_us: i64,
-    pub(super) at_most_us: Option<i64>,
+    pub owner: Option<String>,
+    /// The last one, as JSON.
+    pub tenant: String,
+    /// The epoch of its times.
+    pub boot: String,
+    /// When the lease was given to its owner.
+    pub granted_us: i64,
+    /// When it ends.
+    pub expires_us: i64,
+    /// How long it was to last when that was set.
+    pub ttl_us: i64,
+    /// How long after the grant nobody else gets it.
+    pub at_least_us: i64,
+    /// How long after the grant no renewal helps.
+    pub at_most_us: Option<i64>,
     /// Whose lease was ended last before its time, and by force if there is a reason.
-    pub(super) ended_owner: Option<String>,
-    pub(super) ended_reason: Option<String>,
+    pub ended_owner: Option<String>,
+    /// That reason.
+    pub ended_reason: Option<String>,
+}
+
+/// Gives the lease to the one who asks, if the row is free or is this owner's already, and says what is to be written, and
+/// answered; no answer for a row that this version can't have written.
+///
+/// The row is written in any case, since it may have been carried over.
+pub fn acquire(
+    row: Option<Row>,
+    ask: &Ask,
+    now: &Now,
+    is_dead: impl Fn(&Tenant) -> bool,
+) -> (Row, Option<Attempt>) {
+    let row = match row.map(|row| row.carried_over(now)) {
+        None => Row::first(ask, now),
+        Some(row) if row.is_for(ask, now, &is_dead) => row.granted(ask, now),
+        Some(row) => {
+            let held = row.entry(now, is_dead).map(|entry| Attempt::Held(Box::new(entry)));
+            return (row, held);
+        }
+    };
+    let token = Token::new(row.fence);
+    let granted = token.map(|token| Attempt::Granted { token, lasts: row.lasts(now) });
+    (row, granted)
+}
+
+/// Makes the lease of this claim last for `ttl`: what is to be written, if anything, and answered.
+pub fn renew(
+    row: Option<Row>,
+    claim: &Claim,
+    ttl: Duration,
+    tenant: Option<&Tenant>,
+    now: &Now,
+) -> (Option<Row>, Answer) {
+    match row.map(|row| row.carried_over(now)) {
+        Some(row) if row.is(claim) => {
+            let tenant = tenant.map_or_else(|| row.tenant.clone(), Tenant::to_json);
+            let row = Row { tenant, ..row.lasting(micros(ttl), now) };
+            let lasts = row.lasts(now);
+            (Some(row), Answer::Done { lasts })
+        }
+        row => (None, Answer::Lost(why_lost(row.as_ref(), claim))),
+    }
+}
+
+/// Ends the lease of this claim: what is to be written, if anything, and answered.
+pub fn release(row: Option<Row>, claim: &Claim, now: &Now) -> (Option<Row>, Answer) {
+    let done = Answer::Done { lasts: Duration::ZERO };
+    match row.map(|row| row.carried_over(now)) {
+        Some(row) if row.is(claim) => (Some(row.ended(None, now)), done),
+        row => match why_lost(row.as_ref(), claim) {
+            // The answer to an earlier call was lost.
+            LossReason::Released => (None, done),
+            reason => (None, Answer::Lost(reason)),
+        },
+    }
+}
+
+/// Ends the lease whoever has it: what is to be written, and the row as it was; nothing if nobody had it. Also one whose time is
+/// over: else its owner might still renew it.
+pub fn end_by_force(
+    row: Option<Row>,
+    reason: &str,
+    now: &Now,
+    is_dead: impl Fn(&Tenant) -> bool,
+) -> Option<(Row, Row)> {
+    let row = row
+        .map(|row| row.carried_over(now))
+        .filter(|row| row.owner.is_some() || !row.is_free(now, is_dead))?;
+    Some((row.clone().ended(Some(reason), now), row))
+}
+
+/// Ends this owner's lease, if it has it: what is to be written, if anything.
+pub fn abandon(row: Option<Row>, owner: &Owner, now: &Now) -> Option<Row> {
+    let row = row.map(|row| row.carried_over(now)).filter(|row| row.has(owner))?;
+    Some(row.ended(None, now))
+}
+
+fn why_lost(row: Option<&Row>, claim: &Claim) -> LossReason {
+    row.map_or(LossReason::Stolen, |row| row.why_lost(&claim.owner))
 }
 
 impl Row {
     /// The row of a name that nobody has had yet, granted.
-    pub(super) fn first(ask: &Ask, now: &Now) -> Row {
+    fn first(ask: &Ask, now: &Now) -> Row {
         let row = Row {
             name: ask.name.as_str().to_owned(),
             fence: 0,
@@ -57,7 +151,7 @@ impl Row {
     }
 
     /// The row after its lease was given to the one who asks, who may have it already.
-    pub(super) fn granted(self, ask: &Ask, now: &Now) -> Row {
+    fn granted(self, ask: &Ask, now: &Now) -> Row {
         let owner = Some(ask.owner.as_str().to_owned());
         let ttl_us = micros(ask.ttl);
         let fence = if self.owner == owner { self.fence } else { self.fence + 1 };
@@ -76,22 +170,25 @@ impl Row {
     }
 
     /// The row as it is to be read now.
-    pub(super) fn carried_over(self, now: &Now) -> Row {
-        if self.boot == now.boot && self.granted_us <= now.us {
+    pub fn carried_over(self, now: &Now) -> Row {
+        let same = self.boot == now.boot;
+        // Also one that ends later than any clock that has not run backward since would have said.
+        if same && self.granted_us <= now.us && self.expires_us <= now.us.saturating_add(self.ttl_us) {
             return self;
         }
+        let granted_us = if same { self.granted_us.min(now.us) } else { now.us };
         let ttl_us = self.ttl_us;
-        Row { boot: now.boot.clone(), granted_us: now.us, ..self }.lasting(ttl_us, now)
+        Row { boot: now.boot.clone(), granted_us, ..self }.lasting(ttl_us, now)
     }
 
     /// The row after a renewal for this time.
-    pub(super) fn lasting(self, ttl_us: i64, now: &Now) -> Row {
+    fn lasting(self, ttl_us: i64, now: &Now) -> Row {
         let limit = self.at_most_us.map_or(i64::MAX, |at_most| self.granted_us.saturating_add(at_most));
         Row { ttl_us, expires_us: now.us.saturating_add(ttl_us).min(limit), ..self }
     }
 
     /// The row after its owner gave the lease up, or it was taken from it for this reason.
-    pub(super) fn ended(self, reason: Option<&str>, now: &Now) -> Row {
+    fn ended(self, reason: Option<&str>, now: &Now) -> Row {
         let at_least_us = if reason.is_some() { 0 } else { self.at_least_us };
         Row {
             ended_owner: self.owner,
@@ -109,19 +206,28 @@ impl Row {
 
     /// Whether the lease can be given to another: nobody has it, or its time is over, or its owner is known to be dead; and
     /// it is not kept.
-    pub(super) fn is_free(&self, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> bool {
+    pub fn is_free(&self, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> bool {
         self.kept_until() <= now.us
             && (self.owner.is_none()
                 || self.expires_us <= now.us
                 || is_dead(&Tenant::from_json(&self.tenant)))
     }
 
-    pub(super) fn is(&self, owner: &Owner, token: Token) -> bool {
-        self.owner.as_deref() == Some(owner.as_str()) && self.fence == token.number()
+    /// Whether the one who asks may have the lease.
+    pub fn is_for(&self, ask: &Ask, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> bool {
+        self.has(&ask.owner) || self.is_free(now, is_dead)
+    }
+
+    fn has(&self, owner: &Owner) -> bool {
+        self.owner.as_deref() == Some(owner.as_str())
+    }
+
+    fn is(&self, claim: &Claim) -> bool {
+        self.has(&claim.owner) && self.fence == claim.token.number()
     }
 
     /// What a holder is told that holds it no more.
-    pub(super) fn why_lost(&self, owner: &Owner) -> LossReason {
+    fn why_lost(&self, owner: &Owner) -> LossReason {
         match (&self.ended_owner, &self.ended_reason) {
             (Some(ended), Some(reason)) if ended == owner.as_str() => LossReason::Forced(reason.clone()),
             (Some(ended), None) if ended == owner.as_str() => LossReason::Released,
@@ -129,12 +235,12 @@ impl Row {
         }
     }
 
-    /// How long the lease lasts from now on.
-    pub(super) fn lasts(&self, now: &Now) -> Duration {
+    fn lasts(&self, now: &Now) -> Duration {
         time(self.expires_us - now.us)
     }
 
-    pub(super) fn entry(&self, token: Token, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Entry {
+    /// The row as others are shown it; `None` for one that this version can't have written.
+    pub fn entry(&self, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Option<Entry> {
         let tenant = Tenant::from_json(&self.tenant);
         let holds = self.owner.is_some() && self.expires_us > now.us && !is_dead(&tenant);
         let (occupancy, until) = match holds {
@@ -144,11 +250,13 @@ impl Row {
         };
         let remaining = time(until - now.us);
         let held_for = time(now.us - self.granted_us);
-        Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining)
+        let token = Token::new(self.fence)?;
+        Some(Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining))
     }
 }
 
-pub(super) fn micros(time: Duration) -> i64 {
+/// A time as rows keep it.
+pub fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -210,6 +318,11 @@ mod tests {
             assert!(row.is_free(&now(later.us + 30, &later.boot), alive));
         }
         assert_eq!(row.clone().carried_over(&now(1_000_020, "a")), row);
+        // It was renewed, and then the clock ran back by less than it had been held for.
+        let renewed = row.lasting(30, &now(1_000_025, "a"));
+        assert_eq!(renewed.clone().carried_over(&now(1_000_025, "a")), renewed);
+        let back = renewed.carried_over(&now(1_000_005, "a"));
+        assert_eq!((back.granted_us, back.expires_us), (1_000_000, 1_000_035));
     }
 
     #[test]
@@ -222,7 +335,7 @@ mod tests {
             assert!(!row.is_free(&now(99, "a"), |_| true));
             assert!(row.is_free(&now(100, "a"), |_| true));
         }
-        let entry = released.entry(Token::new(1).unwrap(), &now(50, "a"), alive);
+        let entry = released.entry(&now(50, "a"), alive).unwrap();
         assert!(matches!(entry.occupancy, Occupancy::Kept(_)));
         assert_eq!(entry.remaining, Duration::from_micros(50));
         assert!(row.clone().ended(Some("so"), &now(10, "a")).is_free(&now(10, "a"), alive), "by force");
