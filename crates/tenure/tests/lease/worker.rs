@@ -125,6 +125,7 @@ fn a_worker_plays_its_role() {
         "keep" => crate::losing::keep(task),
         "hold" => crate::sqlite_owners::hold(task),
         "hammer" => crate::sqlite_owners::hammer(task),
+        "move away" => crate::sqlite_files::move_away(task),
         "try once" => crate::sqlite_files::try_once(task),
         "client" => crate::histories::client::run(task),
         "race" => crate::races::race(task),
