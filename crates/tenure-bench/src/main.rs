@@ -34,7 +34,7 @@ struct Benchmark {
     run: fn(&Setting) -> Result<Finding>,
 }
 
-const BENCHMARKS: [Benchmark; 23] = [
+const BENCHMARKS: [Benchmark; 25] = [
     Benchmark {
         name: "lock-uncontended",
         about: "take and release a free lock whose file exists",
@@ -117,6 +117,16 @@ const BENCHMARKS: [Benchmark; 23] = [
         run: lease::sqlite_handoff,
     },
     Benchmark {
+        name: "lease-postgres",
+        about: "acquire and release a free lease in a PostgreSQL database",
+        run: lease::postgres,
+    },
+    Benchmark {
+        name: "lease-postgres-handoff",
+        about: "from a release in one process to the acquisition in another, notified",
+        run: lease::postgres_handoff,
+    },
+    Benchmark {
         name: "run-command",
         about: "run `true` under a lock, the whole process",
         run: run_command::run,
@@ -179,7 +189,7 @@ fn main() -> ExitCode {
         Some(Command::Leaser { way, address, name }) => lease::take_turns(way, address, name),
         Some(Command::LeaseWaiter { way, address }) => lease::wait(way, address),
         None if arguments.list => {
-            BENCHMARKS.iter().for_each(|benchmark| println!("{:<18}{}", benchmark.name, benchmark.about));
+            BENCHMARKS.iter().for_each(|benchmark| println!("{:<23}{}", benchmark.name, benchmark.about));
             Ok(())
         }
         None => run(&arguments),

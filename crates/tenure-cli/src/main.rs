@@ -8,6 +8,7 @@ mod exit;
 mod expression;
 mod output;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -43,13 +44,23 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing is left to report to if stderr itself is closed.
-            let _unreportable = error.print();
+            report(&error);
             return if error.use_stderr() { exit::Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
     // A panic is a bug of ours, and has told its place on stderr by now.
     std::panic::catch_unwind(|| run(&cli.command)).unwrap_or_else(|_| exit::Exit::Internal.into())
+}
+
+/// Says what is wrong with the arguments, which it shows; but no password.
+fn report(error: &clap::Error) {
+    let text = error.to_string();
+    let shown = tenure::lease::without_passwords(&text);
+    // Nothing is left to report to if stderr itself is closed.
+    let _unreportable = match shown == text {
+        true => error.print(),
+        false => std::io::stderr().write_all(shown.as_bytes()),
+    };
 }
 
 fn run(command: &Command) -> ExitCode {

@@ -15,39 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Ended, TENURE, directory, names, run};
-use support::{flock_holder, python};
-
-/// Runs a command at a terminal of its own: waits for each text in turn, and types what belongs to it.
-const TERMINAL: &str = "
-import json, os, pty, signal, sys, termios
-dialogue = json.loads(sys.argv[1])
-pid, terminal = pty.fork()
-if pid == 0:
-    # Else a key throws away what is shown just then.
-    modes = termios.tcgetattr(0)
-    modes[3] |= termios.NOFLSH
-    termios.tcsetattr(0, termios.TCSANOW, modes)
-    os.execv(sys.argv[2], sys.argv[2:])
-signal.alarm(60)
-shown = b''
-def read():
-    try:
-        return os.read(terminal, 4096)
-    except OSError:
-        return b''
-for text, keys in dialogue:
-    seen = len(shown)
-    while text.encode() not in shown[seen:]:
-        piece = read()
-        if not piece:
-            sys.exit('never saw ' + text + ' in ' + shown.decode())
-        shown += piece
-    os.write(terminal, keys.encode())
-while piece := read():
-    shown += piece
-print(shown.decode().replace('\\r', ''), end='')
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-";
+use support::{TERMINAL, flock_holder, python};
 
 /// `tenure edit c.json -- sh -c SCRIPT` at a terminal, in which `$0` is the copy; what it shows is in `stdout`.
 fn edit_at_terminal(directory: &Path, script: &str, dialogue: &[(&str, &str)]) -> Ended {

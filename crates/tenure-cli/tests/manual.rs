@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use common::{TENURE, directory, names, run, tenure};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "update",
     "get",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 15] = [
     "status",
     "lock",
     "break",
+    "lease",
     "flock",
     "completions",
     "man",
@@ -45,7 +46,7 @@ fn examples(command: &str) -> Vec<String> {
 fn help_names_every_command_and_exit_code() {
     let help = tenure(Path::new("."), ["--help"]);
     assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""));
-    for word in COMMANDS.into_iter().chain("64 65 66 70 73 74 75 76 77 79 126 127 128+n".split(' ')) {
+    for word in COMMANDS.into_iter().chain("64 65 66 69 70 73 74 75 76 77 79 126 127 128+n".split(' ')) {
         assert!(help.stdout.contains(word), "{word}");
     }
     for command in COMMANDS {
@@ -108,11 +109,25 @@ fn the_examples_of_journals_work() {
 }
 
 #[test]
+fn the_examples_of_leases_work() {
+    let directory = directory();
+    let examples = examples("lease");
+    assert!(examples.len() >= 4, "{examples:?}");
+    // One after the other in one shell, which keeps the handle; the first is an assignment.
+    let help = tenure(Path::new("."), ["lease", "--help"]).stdout;
+    let first = help.lines().find(|line| line.contains("handle=$(tenure")).expect("an example that acquires");
+    let script = [&[first.trim().replace("tenure", TENURE)], &examples[..]].concat().join("\n");
+    let ended = run(Command::new("sh").args(["-ec", &script]).current_dir(directory.path()));
+    assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""), "{script}");
+    assert!(ended.stdout.ends_with("nightly: free; the last token was 1\n"), "{}", ended.stdout);
+}
+
+#[test]
 fn completions_are_scripts_that_their_shells_accept() {
     for shell in ["bash", "zsh", "fish"] {
         let script = tenure(Path::new("."), ["completions", shell]);
         assert_eq!((script.code(), script.stderr.as_str()), (Some(0), ""), "{shell}");
-        for word in ["update", "durability", "busy-exit", "if-version", "rotate-at"] {
+        for word in ["update", "durability", "busy-exit", "if-version", "rotate-at", "at-least"] {
             assert!(script.stdout.contains(word), "{shell}: {word}");
         }
         // Where the shell is installed.

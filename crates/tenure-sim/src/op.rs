@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tenure::Moment;
 use tenure::host::{Errno, FileId, Mode, Open, Process, Stat, Woken};
 
+use crate::world::leases::{Fenced, Nature, Question, Told};
 use crate::world::ledger::Entry;
 
 /// A descriptor's number in its process.
@@ -58,6 +59,14 @@ pub enum Op {
     Watch(WaiterId, Fd, bool),
     WatchEnd(WaiterId, u32),
     Wait(WaiterId, Option<Moment>),
+    /// A question to the store of leases, and its decision.
+    Ask(Question),
+    /// The way back of the answer.
+    Answer,
+    /// No call: something happens to the store.
+    Nature(Nature),
+    /// A step at what is fenced by the tokens of leases.
+    Fenced(Fenced),
     /// No call of the system: a thread looks at, or changes, what the threads of its process share, and wakes others.
     Local,
     /// No call of the system: the scenario tells the checker where it is.
@@ -125,6 +134,7 @@ pub enum Value {
     Woken(Woken),
     /// A number for what the threads of a process share.
     Shared(u64),
+    Told(Told),
 }
 
 /// Something that goes wrong at a call.
@@ -144,11 +154,13 @@ pub enum Fault {
     LostEvent,
     /// The device fails in a sync; [`Fault::Io`] is that, too, and at every other call.
     Sync,
+    /// A question to the store of leases comes so late that its caller has given up.
+    Late,
 }
 
 impl Fault {
     /// Every fault, in the order of their letters.
-    pub const ALL: [Fault; 7] = [
+    pub const ALL: [Fault; 8] = [
         Fault::NoSpace,
         Fault::Io,
         Fault::TooManyFiles,
@@ -156,6 +168,7 @@ impl Fault {
         Fault::LostReply,
         Fault::LostEvent,
         Fault::Sync,
+        Fault::Late,
     ];
 
     /// The letter that stands for it in a replay string.
@@ -168,6 +181,7 @@ impl Fault {
             Fault::LostReply => 'r',
             Fault::LostEvent => 'e',
             Fault::Sync => 'y',
+            Fault::Late => 'l',
         }
     }
 
@@ -175,7 +189,7 @@ impl Fault {
     pub fn errno(self, op: &Op) -> Option<Errno> {
         match self {
             Fault::NoSpace => Some(Errno::NOSPC),
-            Fault::Io | Fault::Sync => Some(Errno::IO),
+            Fault::Io | Fault::Sync | Fault::Late => Some(Errno::IO),
             Fault::TooManyFiles => Some(Errno::MFILE),
             Fault::LostReply if matches!(op, Op::Link(..)) => Some(Errno::EXIST),
             Fault::LostReply => Some(Errno::NOENT),
@@ -187,7 +201,7 @@ impl Fault {
 impl Op {
     /// The faults that this call can meet.
     pub fn faults(&self) -> &'static [Fault] {
-        use Fault::{Io, LostEvent, LostReply, NoSpace, Short, Sync, TooManyFiles};
+        use Fault::{Io, Late, LostEvent, LostReply, NoSpace, Short, Sync, TooManyFiles};
         match self {
             Op::Open(_, Open::New { .. } | Open::Unnamed) => &[NoSpace, Io, TooManyFiles],
             Op::Open(..) | Op::List(..) => &[Io, TooManyFiles],
@@ -197,6 +211,7 @@ impl Op {
             Op::Wait(..) => &[LostEvent],
             Op::Watch(..) | Op::WatchEnd(..) => &[TooManyFiles],
             Op::Fsync(_) | Op::SyncData(_) => &[Io, Sync],
+            Op::Ask(_) => &[Io, LostReply, Late],
             Op::Read(..)
             | Op::ReadAt(..)
             | Op::Truncate(..)
@@ -221,6 +236,9 @@ impl Op {
             | Op::Close(_)
             | Op::Holders(_)
             | Op::Now
+            | Op::Answer
+            | Op::Nature(_)
+            | Op::Fenced(_)
             | Op::Local
             | Op::Note(_)
             | Op::Exit => &[],
@@ -246,6 +264,9 @@ impl fmt::Display for Op {
             Op::Stat(path) => write!(f, "stat({})", path.display()),
             Op::List(path, prefix) => write!(f, "list({}, {})", path.display(), prefix.display()),
             Op::Note(note) => write!(f, "-- {note:?}"),
+            Op::Ask(question) => write!(f, "asks {question:?}"),
+            Op::Answer => write!(f, "  hears the answer"),
+            Op::Nature(nature) => write!(f, "-- the store: {nature:?}"),
             other => write!(f, "{}", format!("{other:?}").to_lowercase()),
         }
     }

@@ -17,7 +17,7 @@ use super::run::Wishes;
 /// characters.
 ///
 /// Everyone on this machine can read a password in an address that is an argument (ps). Give it by the environment variable
-/// PGPASSWORD, or in the file that PGPASSFILE names.
+/// PGPASSWORD.
 ///
 /// To hold a lease while a command runs, take `tenure run --lease`. A lease that `tenure lease acquire` has got belongs to
 /// whoever has its handle, and nobody renews it by itself.

@@ -38,9 +38,13 @@ use super::{KindArg, parse_duration, parse_lifetime};
 /// TENURE_EXPIRES (when the lease would have ended when the command was started, RFC 3339 in UTC; each renewal moves it).
 ///
 /// Everyone on this machine can read a password in an address that is an argument (ps). Give it by the environment variable
-/// PGPASSWORD, or in the file that PGPASSFILE names.
+/// PGPASSWORD.
 #[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(
+    after_help = RUN_EXAMPLES,
+    override_usage = "tenure run [OPTIONS] <LOCK> -- <CMD>...\n       \
+                      tenure run [OPTIONS] --lease <ADDRESS#NAME> --ttl <DURATION> -- <CMD>..."
+)]
 pub(crate) struct Run {
     /// What keeps the lock; everyone who shares a lock chooses the same
     #[arg(long, value_enum, default_value_t = KindArg::Flock)]
@@ -99,26 +103,34 @@ pub(crate) struct RunLease {
     pub(crate) place: Option<String>,
     /// With --lease: how long the lease lasts without being renewed, e.g. 30s: others wait for so long when this machine
     /// goes down
-    #[arg(long, value_name = "DURATION", requires = "place", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) ttl: Option<Duration>,
     /// With --lease: how long before the lease ends the command is asked to end, by SIGTERM; at most half of --ttl
     /// (default: 5s, or a quarter of --ttl if that is less)
-    #[arg(long, value_name = "DURATION", requires = "place", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) grace: Option<Duration>,
     #[command(flatten)]
     pub(crate) wishes: Wishes,
+}
+
+impl RunLease {
+    /// Whether something is asked for that a lock has not. (clap lets it pass beside a LOCK, which excludes `--lease`.)
+    pub(crate) fn is_of_a_lease(&self) -> bool {
+        let Wishes { note, at_least, at_most } = &self.wishes;
+        note.is_some() || [&self.ttl, &self.grace, at_least, at_most].into_iter().any(Option::is_some)
+    }
 }
 
 /// What an acquisition of a lease may ask for.
 #[derive(Debug, Args)]
 pub(crate) struct Wishes {
     /// A text that others are shown with the holder of the lease
-    #[arg(long, value_name = "TEXT", requires = "ttl")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Nobody gets the lease earlier than this after it was granted, though it is released before
-    #[arg(long, value_name = "DURATION", requires = "ttl", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) at_least: Option<Duration>,
     /// The lease is not renewed beyond this time after it was granted
-    #[arg(long, value_name = "DURATION", requires = "ttl", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) at_most: Option<Duration>,
 }

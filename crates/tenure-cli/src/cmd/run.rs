@@ -41,7 +41,7 @@ fn run_locked(args: &Run, path: &Path) -> Result<ExitCode, Failure> {
     check(args)?;
     let (loss, losses) = channel();
     let held = acquire(args, path, loss)?;
-    let signals = signals::catch()?;
+    let signals = signals::catch(&signals::PASSED_ON)?;
     if let Some(lost) = held.lost() {
         return Err(Failure::new(Exit::Lost, format!("{lost}. The command was not started")));
     }
@@ -71,6 +71,10 @@ fn run_locked(args: &Run, path: &Path) -> Result<ExitCode, Failure> {
 fn check(args: &Run) -> Result<(), Failure> {
     let lockfile = args.kind == KindArg::Lockfile;
     let table = [
+        (
+            args.lease.is_of_a_lease(),
+            "--ttl, --grace, --note, --at-least and --at-most say something of a lease only: they need --lease, and no LOCK",
+        ),
         (
             !lockfile && args.lifetime.is_some(),
             "--lifetime needs --kind lockfile: a lock of the flock kind lasts exactly as long as its holder",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{
-    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -20,11 +20,11 @@ use crate::exit::{Exit, Failure};
 pub(super) const PASSED_ON: [i32; 9] =
     [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH];
 
-/// Catches what is passed on, but not what our caller had us ignore (`nohup`): the command inherits that.
-pub(super) fn catch() -> Result<SignalsInfo<WithOrigin>, Failure> {
+/// Catches these signals, but not what our caller had us ignore (`nohup`): the command inherits that.
+pub(super) fn catch(signals: &[i32]) -> Result<SignalsInfo<WithOrigin>, Failure> {
     let fail = |error| Failure::new(Exit::Io, format!("cannot catch signals: {error}"));
     let ignored = ignored();
-    let caught = PASSED_ON.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let caught = signals.iter().filter(|signal| ignored >> (**signal - 1) & 1 == 0);
     // Where SIGCHLD is ignored, a child leaves no status to wait for. A handler, which need not do a thing, is
     // the cure.
     signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map_err(fail)?;
@@ -62,7 +62,8 @@ enum State {
 impl Switch {
     /// Catches the signals from now on.
     pub(super) fn new() -> Result<Arc<Switch>, Failure> {
-        let mut signals = catch()?;
+        // Ctrl-Z comes here while the command is not in the foreground: the command is stopped, and this process after it.
+        let mut signals = catch(&[&PASSED_ON[..], &[SIGTSTP]].concat())?;
         let switch = Arc::new(Switch {
             state: Mutex::new(State::Waiting),
             cancel: Cancel::new(),
@@ -83,6 +84,11 @@ impl Switch {
         match &*state {
             // By default they do nothing.
             State::Waiting if matches!(signal, SIGCONT | SIGWINCH) => {}
+            State::Waiting if signal == SIGTSTP => {
+                drop(state);
+                // It fails for no such signal.
+                let _stopped = tenure::host::stop(Signal::TSTP);
+            }
             State::Waiting => {
                 *state = State::Came(signal);
                 self.cancel.cancel();

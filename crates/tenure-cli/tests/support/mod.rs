@@ -165,6 +165,27 @@ pub(crate) fn tenure_run(directory: &Path, options_and_lock: &[&str], script: &s
     command
 }
 
+/// `tenure run --lease sqlite:l.db#job OPTIONS -- sh -c SCRIPT`.
+pub(crate) fn lease_run(directory: &Path, options: &[&str], script: &str) -> Command {
+    let mut command = tenure_command(directory, &["run", "--lease", "sqlite:l.db#job"]);
+    command.args(options).args(["--", "sh", "-c", script]);
+    command
+}
+
+/// The fields of /proc/PID/stat behind the name: state, parent, process group, ...; `None` if there is no such process.
+pub(crate) fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+/// Every process of a process group, zombies included.
+pub(crate) fn group_members(group: i32) -> Vec<i32> {
+    let names = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    let pids = names.filter_map(|name| name.to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|fields| fields[2] == group.to_string())).collect()
+}
+
 /// The script of a holder: it says so, and holds until its input ends.
 pub(crate) const HOLD: &str = "echo held; read line || true";
 
@@ -182,6 +203,42 @@ pub(crate) fn python() -> PathBuf {
     assert!(python.exists() && modules(&python).status.success(), "{}: run ./test first", python.display());
     python
 }
+
+/// Runs a command at a terminal of its own: waits for each text in turn, and types what belongs to it.
+pub(crate) const TERMINAL: &str = "
+import json, os, pty, signal, sys, termios
+dialogue = json.loads(sys.argv[1])
+pid, terminal = pty.fork()
+if pid == 0:
+    # Else a key throws away what is shown just then.
+    modes = termios.tcgetattr(0)
+    modes[3] |= termios.NOFLSH
+    termios.tcsetattr(0, termios.TCSANOW, modes)
+    os.execv(sys.argv[2], sys.argv[2:])
+def too_late(*_):
+    sys.exit('still waiting after ' + shown.decode())
+signal.signal(signal.SIGALRM, too_late)
+signal.alarm(60)
+shown = b''
+seen = 0
+def read():
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b''
+for text, keys in dialogue:
+    while text.encode() not in shown[seen:]:
+        piece = read()
+        if not piece:
+            sys.exit('never saw ' + text + ' in ' + shown.decode())
+        shown += piece
+    seen = shown.index(text.encode(), seen) + len(text.encode())
+    os.write(terminal, keys.encode())
+while piece := read():
+    shown += piece
+print(shown.decode().replace('\\r', ''), end='')
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
 
 /// Numbers that look random enough to scatter kills (xorshift).
 pub(crate) struct Scatter(pub(crate) u64);

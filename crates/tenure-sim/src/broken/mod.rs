@@ -37,6 +37,21 @@ mod journal_told_early;
 mod journal_truncated;
 mod journal_unlocked;
 mod kept_after;
+pub(crate) mod lease;
+mod lease_client_clock;
+mod lease_fence_two_steps;
+mod lease_from_the_answer;
+mod lease_new_owner;
+mod lease_no_bound;
+mod lease_no_deadline;
+mod lease_no_margin;
+mod lease_not_again;
+mod lease_release_unchecked;
+mod lease_renewal_unchecked;
+mod lease_revived;
+mod lease_row_deleted;
+mod lease_two_steps;
+mod lease_unclamped;
 mod locks_as_given;
 mod lost_link_reply;
 mod never_told;
@@ -112,5 +127,19 @@ pub fn all() -> Vec<Scenario> {
         journal_not_written_again::scenario(),
         flock_without_inode_check::scenario(),
         no_backstop::scenario(),
+        lease_two_steps::scenario(),
+        lease_from_the_answer::scenario(),
+        lease_no_margin::scenario(),
+        lease_no_deadline::scenario(),
+        lease_revived::scenario(),
+        lease_new_owner::scenario(),
+        lease_not_again::scenario(),
+        lease_client_clock::scenario(),
+        lease_row_deleted::scenario(),
+        lease_renewal_unchecked::scenario(),
+        lease_release_unchecked::scenario(),
+        lease_unclamped::scenario(),
+        lease_no_bound::scenario(),
+        lease_fence_two_steps::scenario(),
     ]
 }

@@ -213,6 +213,7 @@ impl<'a> Run<'a> {
                 let jump = self.setting.jump;
                 with_world(|world| {
                     world.budget.ticks -= 1;
+                    world.ticked += jump;
                     world.advance(jump);
                 });
                 self.write(format_args!("-- {jump:?} pass"));

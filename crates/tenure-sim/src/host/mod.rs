@@ -4,6 +4,7 @@
 //! run use it. The world is one a thread, so that a host is no more than its process's number.
 
 mod coroutine;
+mod store;
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -16,6 +17,7 @@ use tenure::host::{Errno, FileId, Host, Local, Mode, Open, Process, Result, Stat
 use tenure::owner::{Holder, Holders, Identity};
 
 pub use coroutine::Code;
+pub use store::SimStore;
 
 use crate::op::{Fd, Note, Op, Reply, Value, WaiterId};
 use crate::world::fs::Fs;

@@ -9,7 +9,11 @@ pub(crate) mod journal;
 mod journal_faults;
 mod journal_rotation;
 mod journal_threads;
+pub(crate) mod lease;
+mod lease_trouble;
 pub(crate) mod lockfile;
+
+pub(crate) use lease::NAME as LEASE;
 
 use crate::scenario::Scenario;
 
@@ -26,6 +30,9 @@ pub fn all() -> Vec<Scenario> {
         journal_faults::all(),
         journal_rotation::all(),
         journal_threads::all(),
+        lease::all(),
+        lease_trouble::all(),
+        vec![crate::broken::lease::sound()],
     ]
     .into_iter()
     .flatten()

@@ -84,10 +84,15 @@ impl Check {
 
     /// Another process that believes that it holds the lock, with right by its own clock.
     fn believer(&self, process: usize, clock: &impl Fn(usize) -> Moment) -> Option<usize> {
+        self.believers(process, clock).first().copied()
+    }
+
+    /// All of them.
+    pub fn believers(&self, process: usize, clock: &impl Fn(usize) -> Moment) -> Vec<usize> {
         let valid = |(other, until): &&(usize, Option<Moment>)| {
             *other != process && until.is_none_or(|until| clock(*other) < until)
         };
-        self.inside.iter().find(valid).map(|(other, _)| *other)
+        self.inside.iter().filter(valid).map(|(other, _)| *other).collect()
     }
 
     /// Whether a process believes, with right by its own clock, that it holds the lock.
@@ -123,6 +128,11 @@ impl Check {
         self.inside.retain(|entry| entry.0 != process);
         self.doubtful += u32::from(self.changing.contains(&process));
         self.changing.retain(|other| *other != process);
+    }
+
+    /// What the process holds was taken from it by force: it may believe what it likes.
+    pub fn robbed(&mut self, process: usize) {
+        self.inside.retain(|entry| entry.0 != process);
     }
 
     /// The power is gone, and every process with it.

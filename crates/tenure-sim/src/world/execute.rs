@@ -6,6 +6,7 @@ use std::time::Duration;
 use tenure::host::{Errno, FileKind, Mode, Open, Process as Seen, Woken};
 
 use super::fs::{Edit, Slot, half, is_scratch};
+use super::leases::Nature;
 use super::{Description, Life, World};
 use crate::op::{Fault, Fd, Note, Op, Reply, Value};
 
@@ -27,6 +28,12 @@ impl World {
                 let happened = waiter.is_some_and(|waiter| waiter.changed || waiter.called);
                 let left = until.map(|until| until.since(self.now(process)));
                 happened || left.is_some_and(|left| left <= SHORT_PAUSE)
+            }
+            (Life::Alive, Op::Nature(Nature::Deliver)) => {
+                let alive = |(other, state): (usize, &super::Process)| {
+                    other != process && matches!(state.life, Life::NotYet | Life::Alive)
+                };
+                self.leases.is_awaited() || !self.processes.iter().enumerate().any(alive)
             }
             (Life::Alive, _) => true,
         }
@@ -53,6 +60,10 @@ impl World {
             (Fault::LostEvent, Op::Wait(waiter, _)) => {
                 self.waiter(process, *waiter).changed = false;
                 Ok(Value::Nothing)
+            }
+            (Fault::Late, Op::Ask(question)) => {
+                self.leases.send(process, question);
+                Err(Errno::IO)
             }
             (Fault::TooManyFiles, Op::Watch(..) | Op::WatchEnd(..)) => Ok(Value::Yes(false)),
             (Fault::LostReply, _) => match self.execute(process, op) {
@@ -333,6 +344,10 @@ impl World {
                     Woken::TimedOut
                 }))
             }
+            Op::Ask(question) => self.ask(process, question).map(Value::Told).ok_or(Errno::IO),
+            Op::Answer => Ok(Value::Nothing),
+            Op::Nature(nature) => Ok(Value::Yes(self.befall(*nature))),
+            Op::Fenced(step) => Ok(Value::Yes(self.fenced(process, *step))),
             Op::Note(note) => {
                 self.take_note(process, *note);
                 Ok(Value::Nothing)
@@ -347,6 +362,12 @@ impl World {
     fn take_note(&mut self, process: usize, note: Note) {
         if matches!(note, Note::Enter(_)) && self.check.breaker.is_some() && !self.made_lock_file(process) {
             // Robbed by force before it could even say that it holds the lock.
+            return;
+        }
+        let tells_of_holding =
+            matches!(note, Note::Enter(_) | Note::Extend(_) | Note::StillHeld | Note::Believes);
+        if tells_of_holding && self.leases.is_forced(process) {
+            // Whoever was robbed of a lease by force may take it for its own until it asks the store.
             return;
         }
         let clocks: Vec<_> = (0..self.processes.len()).map(|process| self.now(process)).collect();

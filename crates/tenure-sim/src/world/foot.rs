@@ -10,6 +10,7 @@ use std::path::Path;
 use tenure::host::Open;
 
 use super::fs::{ROOT, Slot, is_scratch};
+use super::leases::{Fenced, Nature, Question};
 use super::{Life, World, hasher};
 use crate::op::{Fd, Note, Op};
 
@@ -77,6 +78,8 @@ enum Resource<'a> {
     Threads(usize),
     Shared(usize),
     Failures(u64),
+    Leases,
+    Fence,
 }
 
 fn bit(resource: &Resource<'_>) -> u128 {
@@ -197,10 +200,25 @@ impl World {
                 let watched = watched.filter(|(slot, serial)| self.fs.is_still(*slot, *serial));
                 watched.map_or(foot, |(slot, _)| foot.write(self.events(slot)))
             }
+            Op::Ask(question) => {
+                let foot = self.deciding(none);
+                // Whoever is robbed by force is not asked what it believes.
+                if matches!(question, Question::Break(..)) { foot.write(bit(&Resource::Check)) } else { foot }
+            }
+            Op::Answer => none,
+            Op::Nature(Nature::Deliver) => self.deciding(none).write(bit(&Resource::Check)),
+            Op::Nature(_) => none.write(bit(&Resource::Leases)),
+            Op::Fenced(step) => none.access(bit(&Resource::Fence), !matches!(step, Fenced::Look(_))),
             Op::Note(Note::Asks) => none.read(bit(&Resource::Check)).read(self.time()),
             Op::Note(_) => none.write(bit(&Resource::Check)).read(self.time()),
             Op::Exit => self.ending(process),
         }
+    }
+
+    /// What a decision of the store looks at and changes.
+    fn deciding(&self, foot: Foot) -> Foot {
+        let foot = foot.write(bit(&Resource::Leases)).read(self.time()).read(bit(&Resource::Check));
+        (0..self.processes.len()).fold(foot, |foot, other| foot.read(bit(&Resource::Life(other))))
     }
 
     /// What the end of a process changes.
@@ -241,7 +259,8 @@ impl World {
     /// Whether the process leaves, or begins what it told of, with this call, if it is about to: it does so with the first that
     /// others could see.
     pub fn acts_late_with(&self, process: usize, op: &Op) -> bool {
-        self.check.acts_late(process) && !matches!(op, Op::Now | Op::Id(_) | Op::IsLocal(_) | Op::Note(_))
+        let unseen = matches!(op, Op::Now | Op::Answer | Op::Id(_) | Op::IsLocal(_) | Op::Note(_));
+        self.check.acts_late(process) && !unseen
     }
 
     /// Whether no other process can see this call or be seen by it, whatever happens before it: it may run at once.
@@ -256,7 +275,7 @@ impl World {
             Op::IsLocal(_) | Op::Id(_) => true,
             // Entered as early as possible, and left with the call that comes next: so two holders meet for longest.
             Op::Note(note) => !matches!(note, Note::Extend(_) | Note::Believes | Note::Asks),
-            Op::Now => clock_stands,
+            Op::Now | Op::Answer => clock_stands,
             Op::Read(fd, _) | Op::ReadAt(fd, ..) => {
                 self.is_own(process, *fd) || self.fs.at(self.slot(process, *fd)).sealed
             }

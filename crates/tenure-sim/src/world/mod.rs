@@ -4,6 +4,7 @@ pub mod check;
 pub mod execute;
 pub mod foot;
 pub mod fs;
+pub mod leases;
 pub mod ledger;
 pub mod power;
 
@@ -18,6 +19,7 @@ use tenure::owner::Identity;
 use crate::op::{Fd, Reply, WaiterId};
 use check::Check;
 use fs::{Fs, ROOT, Slot};
+use leases::Leases;
 
 /// A computer: processes with one process table and one clock.
 #[derive(Clone, Debug, Hash)]
@@ -30,6 +32,8 @@ pub struct Machine {
     pub boot: u32,
     /// How far its monotonic clock is ahead of the first machine's.
     pub ahead: Duration,
+    /// By how many millionths it runs slower than true time.
+    pub slow_ppm: u32,
 }
 
 /// How far a process has come.
@@ -137,8 +141,12 @@ pub struct World {
     pub processes: Vec<Process>,
     /// Time since the start, the same everywhere.
     pub time: Duration,
+    /// How much of it was an early run of the clock.
+    pub ticked: Duration,
     /// What may still go wrong.
     pub budget: Budget,
+    /// The store of leases.
+    pub leases: Leases,
     /// What the rules are judged by.
     pub check: Check,
 }
@@ -149,7 +157,8 @@ const EPOCH: Duration = Duration::from_secs(1000);
 impl World {
     /// One machine, no process.
     pub fn new(fs: Fs) -> World {
-        let machine = Machine { host: "one".into(), id: "1".repeat(32), boot: 1, ahead: Duration::ZERO };
+        let machine =
+            Machine { host: "one".into(), id: "1".repeat(32), boot: 1, ahead: Duration::ZERO, slow_ppm: 0 };
         World {
             fs,
             local_fs: true,
@@ -159,7 +168,9 @@ impl World {
             machines: vec![machine],
             processes: Vec::new(),
             time: Duration::ZERO,
+            ticked: Duration::ZERO,
             budget: Budget::default(),
+            leases: Leases::default(),
             check: Check::default(),
         }
     }
@@ -217,7 +228,13 @@ impl World {
 
     /// The earliest moment, from now, at which some wait ends by itself.
     pub fn next_deadline(&self, waits: impl Iterator<Item = (usize, Moment)>) -> Option<Duration> {
-        waits.map(|(process, until)| until.since(self.now(process))).min()
+        let left = |(process, until): (usize, Moment)| {
+            let slow = u128::from(self.machines[self.processes[process].machine].slow_ppm);
+            let left = until.since(self.now(process)).as_nanos();
+            let left = (left * 1_000_000).div_ceil(1_000_000 - slow);
+            Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+        };
+        waits.map(left).min()
     }
 
     /// Adds a process with a pid of its own and returns its number here.
@@ -257,8 +274,8 @@ impl World {
 
     /// The clock of a process's machine.
     pub fn now(&self, process: usize) -> Moment {
-        let ahead = self.machines[self.processes[process].machine].ahead;
-        Moment::from_clock(EPOCH + ahead + self.time)
+        let Machine { ahead, slow_ppm, .. } = &self.machines[self.processes[process].machine];
+        Moment::from_clock(EPOCH + *ahead + self.time - self.time * *slow_ppm / 1_000_000)
     }
 
     /// Lets time pass, everywhere.
@@ -402,7 +419,7 @@ impl World {
             }
         }
         self.machines.hash(&mut hasher);
-        (self.time, self.budget, &self.check, self.fs.freed()).hash(&mut hasher);
+        (self.time, self.budget, &self.check, self.fs.freed(), &self.leases).hash(&mut hasher);
         hasher.finish()
     }
 

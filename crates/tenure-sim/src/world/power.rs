@@ -56,6 +56,7 @@ impl World {
         (after.local_fs, after.unnamed, after.stable) = (self.local_fs, self.unnamed, self.stable.clone());
         after.watches_stable_only = self.watches_stable_only;
         (after.machines, after.time, after.check) = (self.machines.clone(), self.time, self.check.clone());
+        after.leases = self.leases.clone();
         for process in &self.processes {
             let copy = after.spawn(process.machine);
             let dead = &mut after.processes[copy];

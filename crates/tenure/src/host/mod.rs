@@ -38,7 +38,7 @@ pub use numbered::{Request, Settled, flock_numbered};
 pub use process::{Member, group_members, leads_session};
 pub use rustix::io::Errno;
 pub use spawn::{become_command, end_with_this_thread, inherit_nothing, spawn};
-pub use terminal::{foreground, set_foreground, signal_rest_of_group, stop_with_group};
+pub use terminal::{foreground, set_foreground, signal_rest_of_group, stop};
 
 use crate::owner::{Holders, Identity};
 use crate::wait::Moment;

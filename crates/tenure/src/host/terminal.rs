@@ -37,38 +37,53 @@ pub fn set_foreground(terminal: impl AsFd, group: Pid) -> Result<()> {
     }
 }
 
-/// Stops this process and the rest of its group by a signal of job control (SIGTSTP, SIGTTIN, SIGTTOU), and returns when it was
-/// continued. Returns at once if the kernel does not stop it: nobody could continue an orphaned group.
+/// Stops this process by a signal of job control (SIGTSTP, SIGTTIN, SIGTTOU), though it catches the signal, and returns when it
+/// was continued. Returns at once if the signal is ignored, or if the kernel does not stop it: nobody could continue an orphaned
+/// group.
 ///
-/// Errors: as for [`signal_rest_of_group`].
-pub fn stop_with_group(signal: Signal) -> Result<()> {
-    // A signal to the whole group would stop this process some time later, on whichever of its threads. One to this very thread
-    // stops it before the call returns.
-    signal_rest_of_group(signal)?;
+/// By one thread at a time. Errors: `INVAL` for SIGKILL and SIGSTOP.
+pub fn stop(signal: Signal) -> Result<()> {
+    let number = signal.as_raw();
+    let before = action(number, None)?;
+    if before.sa_sigaction == libc::SIG_IGN {
+        return Ok(());
+    }
+    action(number, Some(&default_or_ignored(libc::SIG_DFL)))?;
+    // A signal to the process would stop it some time later, on whichever of its threads. This one is for the very thread that
+    // calls, and stops the process before the call returns.
     // SAFETY: the call takes no pointer.
-    check(unsafe { libc::raise(signal.as_raw()) })
+    let stopped = check(unsafe { libc::raise(number) });
+    action(number, Some(&before))?;
+    stopped
 }
 
 /// Sends a signal to all of this process's group but itself. It ignores that signal meanwhile: by one thread at a time.
 ///
 /// Errors: `INVAL` for SIGKILL and SIGSTOP, which nobody can ignore.
 pub fn signal_rest_of_group(signal: Signal) -> Result<()> {
-    let number = signal.as_raw();
-    // SAFETY: a sigaction of zeros is valid, and both live through the calls.
-    unsafe {
-        let (mut ignored, mut before): (libc::sigaction, libc::sigaction) =
-            (std::mem::zeroed(), std::mem::zeroed());
-        ignored.sa_sigaction = libc::SIG_IGN;
-        if libc::sigaction(number, &raw const ignored, &raw mut before) == -1 {
-            return Err(last_error());
-        }
-        // This process is in the group, so the call finds somebody.
-        let _found = libc::kill(0, number);
-        if libc::sigaction(number, &raw const before, ptr::null_mut()) == -1 {
-            return Err(last_error());
-        }
+    let before = action(signal.as_raw(), Some(&default_or_ignored(libc::SIG_IGN)))?;
+    // This process is in the group, so the call finds somebody.
+    // SAFETY: the call takes no pointer.
+    let _found = unsafe { libc::kill(0, signal.as_raw()) };
+    action(signal.as_raw(), Some(&before)).map(drop)
+}
+
+fn default_or_ignored(what: libc::sighandler_t) -> libc::sigaction {
+    // SAFETY: a sigaction of zeros is valid: no flags, and an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = what;
+    action
+}
+
+/// What this process does with a signal; from now on it does as `new` says, if that is given.
+fn action(signal: libc::c_int, new: Option<&libc::sigaction>) -> Result<libc::sigaction> {
+    let mut before = default_or_ignored(libc::SIG_DFL);
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: both live through the call; an action that is put back was there before, with its handler.
+    match unsafe { libc::sigaction(signal, new, &raw mut before) } {
+        -1 => Err(last_error()),
+        _ => Ok(before),
     }
-    Ok(())
 }
 
 fn check(number: libc::c_int) -> Result<()> {

@@ -34,6 +34,41 @@ pub fn split(text: &str) -> (&str, Option<Name>) {
     }
 }
 
+/// The text, a command line for instance, with what may be the password of an address in it replaced by `***`. Hides too much
+/// rather than too little.
+pub fn without_passwords(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let word = &after[..after.find(char::is_whitespace).unwrap_or(after.len())];
+        // A password that was not encoded may have blanks in it, and an `@`.
+        let end = word.rfind('@').or_else(|| after.find('@'));
+        rest = match (after.find(':'), end) {
+            (Some(colon), Some(end)) if colon < end => {
+                shown.push_str(&after[..=colon]);
+                shown.push_str("***");
+                &after[end..]
+            }
+            _ => after,
+        };
+    }
+    shown.push_str(rest);
+    without_parameter(&shown)
+}
+
+/// `password=...` as a parameter of an address.
+fn without_parameter(text: &str) -> String {
+    const PARAMETER: &str = "password=";
+    let mut parts = text.split(PARAMETER);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| {
+        let end = part.find(|c: char| c.is_whitespace() || c == '&' || c == '#').unwrap_or(part.len());
+        format!("{shown}{PARAMETER}***{}", &part[end..])
+    })
+}
+
 impl Address {
     /// Reads an address without a name.
     ///
@@ -101,6 +136,21 @@ mod tests {
         ] {
             let Err(error) = Address::parse(text) else { panic!("{text} was taken") };
             assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        let table = [
+            ("run --lease postgres://a:secret@h/d#n -- x@y", "run --lease postgres://a:***@h/d#n -- x@y"),
+            ("postgres://a:secret@secret@h postgres://b:secret@h", "postgres://a:***@h postgres://b:***@h"),
+            ("postgres://a:secret secret@h/d", "postgres://a:***@h/d"),
+            ("postgres://a:/secret@h", "postgres://a:***@h"),
+            ("postgres://a@h:5432/d?password=secret&x=1", "postgres://a@h:5432/d?password=***&x=1"),
+            ("curl https://h:80/x sqlite:a#b", "curl https://h:80/x sqlite:a#b"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(without_passwords(text), shown);
         }
     }
 

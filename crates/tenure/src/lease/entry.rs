@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Token};
+use super::{Name, Token, without_passwords};
 use crate::host::Host;
 use crate::owner::{Age, Identity, Shown};
 
@@ -17,7 +17,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Who holds a lease, as it said of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tenant {
     /// The name of its host.
@@ -25,7 +25,7 @@ pub struct Tenant {
     /// The process id; `None` for a lease that belongs to a handle, not to a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its command line.
+    /// Its command line, without passwords of addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// What the caller wrote about itself.
@@ -45,7 +45,8 @@ impl Tenant {
     /// This process.
     pub(super) fn here<H: Host>(host: &H) -> Tenant {
         let Identity { host: name, machine, boot, pid_namespace, pid, started } = host.identity();
-        let command = host.command().as_deref().map(cut);
+        // Everyone who may see the store sees it.
+        let command = host.command().map(|command| cut(&without_passwords(&command)));
         Tenant { host: name, pid: Some(pid), command, note: None, machine, boot, pid_namespace, started }
     }
 
@@ -107,7 +108,7 @@ impl fmt::Display for Tenant {
 }
 
 /// A lease as its store shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Entry {
     /// What it is called.
@@ -123,13 +124,13 @@ pub struct Entry {
 }
 
 /// Whether a lease is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Occupancy {
     /// It can be had.
     Free,
     /// Its holder's time is not over.
     Held(Tenant),
-    /// Its holder has released it, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
+    /// Its holder has released it or is dead, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
     Kept(Tenant),
 }
 
@@ -168,7 +169,10 @@ impl fmt::Display for Entry {
                 )
             }
             Occupancy::Kept(tenant) => {
-                write!(f, "kept for another {until} by {tenant}, who took it {since} ago and has released it")
+                write!(
+                    f,
+                    "kept for another {until} by {tenant}, who took it {since} ago and holds it no longer"
+                )
             }
         }
     }

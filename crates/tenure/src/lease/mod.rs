@@ -51,6 +51,8 @@ mod name;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod request;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;
@@ -65,7 +67,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub use address::{Address, NotAnAddress, split};
+pub use address::{Address, NotAnAddress, split, without_passwords};
 pub use entry::{Entry, Occupancy, Tenant};
 pub use handle::{Handle, NotAHandle};
 pub use loss::{LossReason, Lost};
@@ -261,8 +263,8 @@ impl<H: Host> LeaseStore<H> {
 
     /// Takes a lease away from whoever has it, and says from whom; `None` if nobody had it.
     ///
-    /// **This lets another in while the holder may be at work.** The holder's keeper hears of it, with the reason, at its next
-    /// renewal; its token is refused by whatever enforces tokens as soon as the next holder has written there.
+    /// **This lets another in while the holder may be at work.** The holder's keeper hears of it at its next renewal, with the
+    /// reason unless a successor has come and gone by then; its token is refused by whatever enforces tokens as soon as the next holder has written there.
     ///
     /// # Errors
     ///

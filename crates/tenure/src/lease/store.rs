@@ -45,7 +45,7 @@ impl Owner {
 }
 
 /// What an acquisition asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// Which lease.
     pub name: Name,
@@ -65,7 +65,7 @@ pub struct Ask {
 }
 
 /// A lease that was granted, as its holder names it to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Which lease.
     pub name: Name,
@@ -76,7 +76,7 @@ pub struct Claim {
 }
 
 /// The answer to an [`Ask`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Attempt {
     /// The lease is this owner's.
     Granted {
@@ -90,7 +90,7 @@ pub enum Attempt {
 }
 
 /// The answer to a holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// It is done; the lease lasts for this time from the store's decision on (zero if it was released).
     Done {

@@ -11,6 +11,17 @@ macro_rules! on_each_store {
                 }
             )*)*
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            use crate::place::Place;
+            $($(
+                #[test]
+                fn $name() {
+                    crate::$module::$name(&Place::postgres());
+                }
+            )*)*
+        }
     };
 }
 

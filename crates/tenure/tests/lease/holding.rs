@@ -42,7 +42,7 @@ pub(crate) fn a_refusal_says_who_since_when_and_until_when(place: &Place) {
         format!("{}#a", store.address()),
         format!("pid {}", std::process::id()),
         "the nightly run".to_owned(),
-        "for another 9m".to_owned(),
+        "for another ".to_owned(),
         format!("token {}", held.token()),
         "gave up after waiting".to_owned(),
         "Wait longer".to_owned(),
@@ -53,7 +53,8 @@ pub(crate) fn a_refusal_says_who_since_when_and_until_when(place: &Place) {
     let entry = error.lease().unwrap();
     assert!(error.is_busy() && error.waited() >= Duration::from_millis(50));
     assert_eq!((entry.name.as_str(), entry.token), ("a", held.token()));
-    assert!(entry.remaining <= LONG && entry.remaining > LONG - PATIENCE, "{entry:?}");
+    // A store may add what its clock may jump by.
+    assert!(entry.remaining <= LONG + SHORT * 10 && entry.remaining > LONG - PATIENCE, "{entry:?}");
     assert!(entry.held_for < PATIENCE, "{entry:?}");
     let Occupancy::Held(tenant) = &entry.occupancy else { panic!("{entry:?}") };
     assert_eq!((tenant.pid, tenant.note.as_deref()), (Some(std::process::id()), Some("the nightly run")));

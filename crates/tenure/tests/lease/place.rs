@@ -27,6 +27,13 @@ impl Place {
         Place { address: format!("sqlite:{}", directory.path().join("leases.db").display()), directory }
     }
 
+    /// A database in the server that `./test` started.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Place {
+        let address = crate::postgres_server::Database::new().with("notify=on");
+        Place { address, directory: tempfile::tempdir().unwrap() }
+    }
+
     /// A connection of its own.
     pub(crate) fn connect(&self) -> LeaseStore {
         LeaseStore::connect(&self.address).unwrap()

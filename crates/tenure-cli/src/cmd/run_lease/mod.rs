@@ -74,17 +74,18 @@ pub(super) fn run(args: &Run, place: &str) -> Result<ExitCode, Failure> {
     let (orders, process) = watchdog.split();
     let said = Once::new();
     // The command is tied to the thread that starts it, which is this one: it stays until the end.
-    let (ended, watched) = std::thread::scope(|scope| {
+    let (ended, watched, killed) = std::thread::scope(|scope| {
         let (lease, switch, said) = (&lease, &*switch, &said);
         let watched = scope.spawn(move || outlive(process, switch));
         let reported = scope.spawn(move || report(lease, schedule, &events, orders, switch, said));
         let ended = work(args, lease, group, terminal.as_deref(), switch);
         // The receiver is this function's: it is there.
         let _there = tell.send(Event::Ended);
-        let _panicked = reported.join();
-        (ended, watched.join().ok().flatten())
+        // A thread that has panicked has said so.
+        let killed = reported.join().unwrap_or(true);
+        (ended, watched.join().ok().flatten(), killed)
     });
-    conclude(ended, watched, lease, &said)
+    conclude(ended, watched, killed, lease, &said)
 }
 
 /// How long before the lease's end the command is asked to end: there must be time for renewals before.
@@ -130,7 +131,8 @@ fn work(
     terminal: Option<&Terminal>,
     switch: &Switch,
 ) -> Result<ExitStatus, Failure> {
-    let at_terminal = terminal.is_some_and(Terminal::hand_over);
+    // In the background it stays there.
+    let _in_foreground = terminal.is_some_and(Terminal::hand_over);
     let ended = start(args, lease, group).and_then(|mut child| {
         let fail =
             |error: std::io::Error| Failure::new(Exit::Io, format!("cannot await the command: {error}"));
@@ -140,7 +142,7 @@ fn work(
         child.wait().map_err(fail)
     });
     switch.over();
-    terminal.iter().for_each(|terminal| terminal.take_back());
+    let at_terminal = terminal.is_some_and(Terminal::take_back);
     if let Ok(status) = &ended
         && at_terminal
     {
@@ -178,6 +180,7 @@ fn pass_key_on(status: ExitStatus, switch: &Switch) {
 fn conclude(
     ended: Result<ExitStatus, Failure>,
     watched: Option<ExitStatus>,
+    killed: bool,
     lease: Lease,
     said: &Once,
 ) -> Result<ExitCode, Failure> {
@@ -192,9 +195,9 @@ fn conclude(
         // The command is done and its code is what the caller asked for; the lease ends when its time is over.
         Err(error) => {
             output::tell(error);
-            false
+            killed
         }
-        Ok(()) => false,
+        Ok(()) => killed,
     };
     match watched.and_then(|watched| watched.code()) {
         None if !was_lost && status.signal() == Some(Signal::KILL.as_raw()) => {

@@ -1,13 +1,16 @@
 //! The watchdog, as `tenure run` sees it: it is started, told of each renewal, and heard of when it ends.
 
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::Once;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tenure::host::{Host, Native, inherit_nothing};
 use tenure::lease::{Lease, Lost};
 
@@ -27,6 +30,7 @@ const LOOK_MIN: Duration = Duration::from_millis(2);
 /// A watchdog that has a process group for the command.
 pub(super) struct Watchdog {
     process: Child,
+    handle: OwnedFd,
     orders: ChildStdin,
     pub(super) group: Pid,
 }
@@ -39,13 +43,16 @@ impl Watchdog {
         let mut command = this_program();
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = inherit_nothing(&mut command).spawn().map_err(|error| fail(error.to_string()))?;
+        // Also valid while another thread waits for the process, and hits nobody else afterwards.
+        let handle = pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
+        let handle = handle.map_err(|errno| fail(errno.to_string()))?;
         let mut orders = process.stdin.take().expect("it is a pipe");
         let answers = process.stdout.take().expect("it is a pipe");
         // If this fails, there is no answer either.
         let _unanswered = orders.write_all(setup.line().as_bytes());
         let number = Lines::new(answers).wait().and_then(|line| line.parse().ok());
         match number.and_then(Pid::from_raw) {
-            Some(group) => Ok(Watchdog { process, orders, group }),
+            Some(group) => Ok(Watchdog { process, handle, orders, group }),
             None => {
                 drop(orders);
                 let status = process.wait().map_err(|error| fail(error.to_string()))?;
@@ -54,14 +61,14 @@ impl Watchdog {
         }
     }
 
-    /// Its two sides: what is told to it, and its end.
-    pub(super) fn split(self) -> (ChildStdin, Child) {
-        (self.orders, self.process)
+    /// Its two sides: whom to tell, and whose end to wait for.
+    pub(super) fn split(self) -> ((ChildStdin, OwnedFd), Child) {
+        ((self.orders, self.handle), self.process)
     }
 
     /// There is no command after all.
     pub(super) fn dismiss(self) {
-        let (mut orders, mut process) = self.split();
+        let ((mut orders, _), mut process) = self.split();
         tell(&mut orders, Order::Ended);
         drop(orders);
         // It ends with its orders at the latest.
@@ -86,15 +93,16 @@ pub(super) enum Event {
 
 /// Tells the watchdog of each renewal, and of a loss, until the command has ended; and says to the person what is being done.
 ///
-/// The orders are closed then, which ends the watchdog at the latest. Should it not get to it (it was stopped, say), the command is killed from here.
+/// Should the watchdog not get to it (it was stopped, say), the command is killed from here, and the watchdog after it; `true`
+/// if it came to that.
 pub(super) fn report(
     lease: &Lease,
     mut schedule: Schedule,
     events: &Receiver<Event>,
-    mut orders: ChildStdin,
+    (mut orders, watchdog): (ChildStdin, OwnedFd),
     command: &Switch,
     said: &Once,
-) {
+) -> bool {
     let mut killed = false;
     loop {
         let now = Native.now();
@@ -131,7 +139,13 @@ pub(super) fn report(
                     output::tell(format_args!("{lost}. The command is asked to end (SIGTERM)"))
                 });
             }
-            Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => return tell(&mut orders, Order::Ended),
+            Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => {
+                tell(&mut orders, Order::Ended);
+                if killed {
+                    end(&watchdog);
+                }
+                return killed;
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         let deadline = lease.deadline();
@@ -139,6 +153,17 @@ pub(super) fn report(
             tell(&mut orders, Order::Renewed(deadline));
             schedule.renewed(deadline);
         }
+    }
+}
+
+/// Ends a watchdog that has had its time.
+fn end(watchdog: &OwnedFd) {
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    // It is readable when the process has ended.
+    let ended = retry_on_intr(|| poll(&mut [PollFd::new(watchdog, PollFlags::IN)], Some(&patience)));
+    if ended == Ok(0) {
+        // It fails if the process has just ended.
+        let _ended = pidfd_send_signal(watchdog, Signal::KILL);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A change is a transaction: 1. Wait for the turn to write, below. SQLite itself lets all writers try again after pauses, and
 //! some never get their turn. 2. The path must still name the file that
 //! was opened: whoever deleted it made the tokens start over. 3. `BEGIN IMMEDIATE`. 4. Read the boot clock, and not before: the
-//! wait may have been long. 5. Read the row, decide ([`row`]), write it. 6. `COMMIT`, in WAL mode with `synchronous=FULL`: what
+//! wait may have been long. 5. Read the row, decide ([`super::row`]), write it. 6. `COMMIT`, in WAL mode with `synchronous=FULL`: what
 //! was acknowledged survives a power loss, the token first of all. 7. Give the queue free. 8. After a release, open and close
 //! `PATH-notice`, which wakes the waiters.
 //!
@@ -15,7 +15,6 @@
 //!
 //! A database on a file system that other machines may write is refused: neither WAL nor the boot clock would mean anything.
 
-mod row;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -25,10 +24,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use self::row::{Now, Row};
 use self::schema::{Found, Problem};
+use super::row::{self, Now, Row};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
-use super::{Entry, LossReason, Name, Tenant, Token};
+use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
@@ -111,7 +110,7 @@ impl Sqlite {
         }
     }
 
-    /// Changes one row as `step` says, which gets it as it is to be read now; `None` leaves it as it is.
+    /// Changes one row as `step` says; `None` leaves it as it is.
     fn change<R>(
         &self,
         name: &Name,
@@ -127,7 +126,7 @@ impl Sqlite {
             opened.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let now = self.now()?;
         let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
-        let (changed, outcome) = step(row.map(|row| row.carried_over(&now)), &now);
+        let (changed, outcome) = step(row, &now);
         if let Some(row) = changed {
             schema::write(&transaction, &row).map_err(failed)?;
         }
@@ -158,12 +157,12 @@ impl Sqlite {
     }
 
     fn entry(&self, row: &Row, now: &Now) -> Result<Entry> {
-        Ok(row.entry(self.token(row)?, now, is_dead))
+        row.entry(now, is_dead).ok_or_else(|| self.not_ours(row))
     }
 
-    fn token(&self, row: &Row) -> Result<Token> {
-        let problem = || format!("the lease {} has the token {}, which no lease has", row.name, row.fence);
-        Token::new(row.fence).ok_or_else(|| Error::corrupt(&self.path, problem()))
+    fn not_ours(&self, row: &Row) -> Error {
+        let problem = format!("the lease {} has the token {}, which no lease has", row.name, row.fence);
+        Error::corrupt(&self.path, problem)
     }
 
     /// Tells those who wait.
@@ -185,50 +184,24 @@ impl Store for Sqlite {
     fn acquire(&self, ask: &Ask, until: Moment) -> Result<Attempt> {
         if ask.again
             && let Some((row, now)) = self.one(&ask.name, until)?
-            && !is_for(&row, ask, &now)
+            && !row.is_for(ask, &now, is_dead)
         {
             return Ok(Attempt::Held(Box::new(self.entry(&row, &now)?)));
         }
-        self.change(&ask.name, until, |row, now| {
-            let row = match row {
-                None => Row::first(ask, now),
-                Some(row) if is_for(&row, ask, now) => row.granted(ask, now),
-                // Written, too, since it may have been carried over.
-                Some(row) => {
-                    return (
-                        Some(row.clone()),
-                        self.entry(&row, now).map(|entry| Attempt::Held(Box::new(entry))),
-                    );
-                }
-            };
-            let granted = self.token(&row).map(|token| Attempt::Granted { token, lasts: row.lasts(now) });
-            (Some(row), granted)
-        })?
+        let attempt = self.change(&ask.name, until, |row, now| {
+            let (row, attempt) = row::acquire(row, ask, now, is_dead);
+            let attempt = attempt.ok_or_else(|| self.not_ours(&row));
+            (Some(row), attempt)
+        })?;
+        attempt
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
-        self.change(&claim.name, until, |row, now| match row {
-            Some(row) if row.is(&claim.owner, claim.token) => {
-                let tenant = tenant.map_or_else(|| row.tenant.clone(), Tenant::to_json);
-                let row = Row { tenant, ..row.lasting(row::micros(ttl), now) };
-                let lasts = row.lasts(now);
-                (Some(row), Answer::Done { lasts })
-            }
-            row => (None, lost(row, claim)),
-        })
+        self.change(&claim.name, until, |row, now| row::renew(row, claim, ttl, tenant, now))
     }
 
     fn release(&self, claim: &Claim, until: Moment) -> Result<Answer> {
-        let answer = self.change(&claim.name, until, |row, now| match row {
-            Some(row) if row.is(&claim.owner, claim.token) => {
-                (Some(row.ended(None, now)), Answer::Done { lasts: Duration::ZERO })
-            }
-            row => match lost(row, claim) {
-                // The answer to an earlier call was lost.
-                Answer::Lost(LossReason::Released) => (None, Answer::Done { lasts: Duration::ZERO }),
-                answer => (None, answer),
-            },
-        })?;
+        let answer = self.change(&claim.name, until, |row, now| row::release(row, claim, now))?;
         if matches!(answer, Answer::Done { .. }) {
             self.announce();
         }
@@ -236,15 +209,13 @@ impl Store for Sqlite {
     }
 
     fn break_lease(&self, name: &Name, reason: &str, until: Moment) -> Result<Option<Entry>> {
-        let broken = self.change(name, until, |row, now| match row {
-            Some(row) if !row.is_free(now, is_dead) => {
-                let entry = self.entry(&row, now);
-                (Some(row.ended(Some(reason), now)), Some(entry))
-            }
-            _ => (None, None),
-        })?;
+        let broken =
+            self.change(name, until, |row, now| match row::end_by_force(row, reason, now, is_dead) {
+                Some((ended, row)) => (Some(ended), Some(self.entry(&row, now))),
+                None => (None, None),
+            })?;
         self.announce();
-        broken.transpose()
+        Ok(broken.transpose()?.filter(|entry| entry.occupancy != Occupancy::Free))
     }
 
     fn look(&self, name: &Name, until: Moment) -> Result<Option<Entry>> {
@@ -263,10 +234,7 @@ impl Store for Sqlite {
 
     fn abandon(&self, name: &Name, owner: &Owner) {
         let until = Native.now() + ABANDON_MAX;
-        let freed = self.change(name, until, |row, now| match row {
-            Some(row) if row.owner.as_deref() == Some(owner.as_str()) => (Some(row.ended(None, now)), ()),
-            _ => (None, ()),
-        });
+        let freed = self.change(name, until, |row, now| (row::abandon(row, owner, now), ()));
         // If it can't be done, the lease ends with its time.
         if freed.is_ok() {
             self.announce();
@@ -279,15 +247,6 @@ impl Store for Sqlite {
         }
         Notice::File(self.notice.clone())
     }
-}
-
-/// Whether the one who asks may have the lease.
-fn is_for(row: &Row, ask: &Ask, now: &Now) -> bool {
-    row.owner.as_deref() == Some(ask.owner.as_str()) || row.is_free(now, is_dead)
-}
-
-fn lost(row: Option<Row>, claim: &Claim) -> Answer {
-    Answer::Lost(row.map_or(LossReason::Stolen, |row| row.why_lost(&claim.owner)))
 }
 
 /// Whether the owner's process is gone for certain.

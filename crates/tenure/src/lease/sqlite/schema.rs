@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::row::Row;
 use crate::error::Error;
+use crate::lease::row::Row;
 
 /// Tells our files from others (`PRAGMA application_id`): "Tenu".
 const APPLICATION: i64 = 0x5465_6e75;
