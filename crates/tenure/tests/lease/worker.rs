@@ -126,6 +126,7 @@ fn a_worker_plays_its_role() {
         "hold" => crate::sqlite_owners::hold(task),
         "hammer" => crate::sqlite_owners::hammer(task),
         "try once" => crate::sqlite_files::try_once(task),
+        "client" => crate::histories::client::run(task),
         "race" => crate::races::race(task),
         "race naively" => crate::races::race_naively(task),
         "open" => crate::opening::open(task),
