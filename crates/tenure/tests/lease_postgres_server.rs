@@ -11,7 +11,7 @@ mod postgres_server;
 
 use std::time::{Duration, Instant};
 
-use postgres_server::{Server, sql};
+use postgres_server::{Open, Server, sql};
 use rustix::process::Signal;
 use tenure::host::{Host, Native};
 use tenure::lease::postgres::Postgres;
@@ -120,6 +120,21 @@ fn a_server_that_is_stopped_bounds_every_call_and_what_it_grants_later_is_given_
     eventually("the lease has been given back", || {
         other.look(&"a".into(), soon()).unwrap().unwrap().occupancy == Occupancy::Free
     });
+}
+
+#[test]
+fn a_question_whose_time_is_over_is_cancelled() {
+    let server = Server::start(&[]);
+    let store = Postgres::connect(&server.url).unwrap();
+    let held = granted(&store, &ask(LONG));
+    let busy = Open::transaction(&server.url, "SELECT FROM tenure_lease FOR UPDATE");
+    let error = store.renew(&held, LONG, None, Native.now() + Duration::from_millis(200)).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    // By us, that is; the session's own limit would say "statement timeout", and later.
+    let log = || std::fs::read_to_string(server.file("log")).unwrap();
+    eventually("it is cancelled", || log().contains("canceling statement due to user request"));
+    drop(busy);
+    assert_eq!(store.renew(&held, LONG, None, soon()).unwrap(), Answer::Done { lasts: LONG });
 }
 
 #[test]

@@ -66,6 +66,9 @@ use crate::wait::Moment;
 /// How long a store may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// By how much later than the driver's own limit a caller leaves: the answer may be on its way.
+const GRACE: Duration = Duration::from_millis(50);
+
 /// How long an abandoned lease is waited for before the caller goes on, and it is taken back in the background.
 const ABANDON_MAX: Duration = Duration::from_millis(500);
 
@@ -123,7 +126,7 @@ impl Postgres {
             Ok(Some(Err(failure))) => failure,
             Ok(None) => silent(),
             Err(runtime::Forked) => Failure::new(
-                What::Later,
+                What::Unsupported,
                 "this process was forked from the one that opened the store; open it again here",
             ),
         };
@@ -163,9 +166,6 @@ impl Postgres {
         })
     }
 }
-
-/// By how much later than the driver's own limit a caller leaves: the answer may be on its way.
-const GRACE: Duration = Duration::from_millis(50);
 
 fn read(row: &tokio_postgres::Row) -> std::result::Result<Lease, Failure> {
     Lease::read(row).map_err(|problem| {
