@@ -191,12 +191,11 @@ impl Store for Sqlite {
         {
             return Ok(Attempt::Held(Box::new(self.entry(&row, &now)?)));
         }
-        let attempt = self.change(&ask.name, until, |row, now| {
+        self.change(&ask.name, until, |row, now| {
             let (row, attempt) = row::acquire(row, ask, now, is_dead);
             let attempt = attempt.ok_or_else(|| self.not_ours(&row));
             (Some(row), attempt)
-        })?;
-        attempt
+        })?
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
