@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::hold::Hold;
 use super::store::{Ask, Attempt, Claim, Notice, Owner, Store};
-use super::timing::{TTL_MAX, TTL_MIN, Tenancy};
+use super::timing::{self, TTL_MAX, TTL_MIN, Tenancy};
 use super::{Awaited, Entry, Handle, Lease, LeaseStore, LossFn, Lost, Name, Tenant, Token, keeper, target};
 use crate::error::{Error, Result};
 use crate::host::{Host, Native, Open};
@@ -153,11 +153,8 @@ impl<H: Host> Request<H> {
         if let Some(problem) = self.name.problem() {
             return Err(Error::refused_lease(std::path::Path::new(self.store.store.address()), problem));
         }
-        if !(TTL_MIN..=TTL_MAX).contains(&self.ttl) {
-            return reject(format!(
-                "a time to live of {:?} is refused: it is from {TTL_MIN:?} to 10 years (of 365 days)",
-                self.ttl
-            ));
+        if let Some(problem) = timing::problem(self.ttl) {
+            return reject(problem);
         }
         if self.at_least > TTL_MAX {
             return reject("a lease can't be kept for more than 10 years (of 365 days)".to_owned());
