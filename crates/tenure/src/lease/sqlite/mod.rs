@@ -129,8 +129,9 @@ impl Sqlite {
             opened.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let now = self.now()?;
         let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
-        let (changed, outcome) = step(row, &now);
-        if let Some(row) = changed {
+        let (changed, outcome) = step(row.clone(), &now);
+        // A refusal writes nothing, and so costs no sync.
+        if let Some(row) = changed.filter(|changed| row.as_ref() != Some(changed)) {
             schema::write(&transaction, &row).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
@@ -191,12 +192,11 @@ impl Store for Sqlite {
         {
             return Ok(Attempt::Held(Box::new(self.entry(&row, &now)?)));
         }
-        let attempt = self.change(&ask.name, until, |row, now| {
+        self.change(&ask.name, until, |row, now| {
             let (row, attempt) = row::acquire(row, ask, now, is_dead);
             let attempt = attempt.ok_or_else(|| self.not_ours(&row));
             (Some(row), attempt)
-        })?;
-        attempt
+        })?
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
