@@ -338,6 +338,23 @@ pub(crate) fn at_most_ends_it(place: &Place) {
     assert!(lease.release().unwrap_err().is_lost());
 }
 
+pub(crate) fn at_most_ends_it_whoever_renews(place: &Place) {
+    let (store, other) = (place.connect(), place.connect());
+    let most = Duration::from_millis(1500);
+    let handle = store.lease("a", SHORT * 2).at_most(most).acquire_detached(Wait::Never).unwrap();
+    let granted = Instant::now();
+    eventually("another gets it", || {
+        let asked = Instant::now();
+        match store.renew(&handle, None) {
+            Ok(Duration::ZERO) => {}
+            Ok(lasts) => assert!(asked + lasts <= granted + most, "{lasts:?} from {:?} on", asked - granted),
+            Err(error) => assert!(error.is_lost(), "{error}"),
+        }
+        other.try_acquire("a", LONG).unwrap().is_some()
+    });
+    assert!(store.renew(&handle, None).unwrap_err().is_lost());
+}
+
 pub(crate) fn the_list_shows_every_name(place: &Place) {
     let store = place.connect();
     assert_eq!(store.list().unwrap(), []);
