@@ -158,7 +158,7 @@ pub(crate) fn a_store_that_hangs_costs_it_too(place: &Place) {
 pub(crate) fn nobody_waits_for_a_renewal_that_hangs(place: &Place) {
     let (store, stalled) = Stalled::over(&place.connect());
     for dropped in [false, true] {
-        let lease = store.acquire("a", Duration::from_secs(9), soon()).unwrap();
+        let lease = store.acquire("a", Duration::from_secs(5), soon()).unwrap();
         let calls = stalled.calls.load(Ordering::SeqCst);
         stalled.be(Mood::Hangs);
         eventually("the keeper is at it", || stalled.calls.load(Ordering::SeqCst) > calls);

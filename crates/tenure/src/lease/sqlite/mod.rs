@@ -129,9 +129,9 @@ impl Sqlite {
             opened.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let now = self.now()?;
         let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
-        let (changed, outcome) = step(row.clone(), &now);
-        // A refusal writes nothing, and so costs no sync.
-        if let Some(row) = changed.filter(|changed| row.as_ref() != Some(changed)) {
+        let (changed, outcome) = step(row, &now);
+        // SQLite leaves a page alone that would be as it was: a refusal costs no sync.
+        if let Some(row) = changed {
             schema::write(&transaction, &row).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
