@@ -12,6 +12,7 @@ use tenure::lease::timing::{TTL_MAX, TTL_MIN};
 use tenure::lease::{LossReason, Name, Occupancy};
 use tenure::{LeaseStore, Moment, Wait};
 
+use crate::losing::rings;
 use crate::place::{LONG, PATIENCE, Place, SHORT, eventually, soon};
 use crate::stalled::{Mood, Stalled};
 
@@ -263,9 +264,10 @@ pub(crate) fn the_keeper_renews_beyond_the_time_to_live(place: &Place) {
     let (store, other) = (place.connect(), place.connect());
     let ttl = Duration::from_secs(3);
     let lease = store.acquire("a", ttl, Wait::Never).unwrap();
-    let first = lease.deadline();
+    let (first, descriptor) = (lease.deadline(), lease.descriptor().unwrap());
     eventually("two times to live", || {
         assert!(lease.is_held(), "{:?}", lease.lost());
+        assert!(!rings(&descriptor), "the descriptor tells of a loss that is none");
         assert!(other.try_acquire("a", ttl).unwrap().is_none());
         std::thread::sleep(Duration::from_millis(50));
         Native.now() > first + ttl
