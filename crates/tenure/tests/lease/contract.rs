@@ -39,6 +39,7 @@ on_each_store! {
         what_is_dropped_is_released
         at_least_keeps_it_from_others
         at_most_ends_it
+        at_most_ends_it_whoever_renews
         the_list_shows_every_name
         threads_get_in_one_by_one
         a_forked_child_neither_holds_nor_releases;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
-use tenure::lease::{LossReason, Lost, Occupancy};
+use tenure::lease::{LossDescriptor, LossReason, Lost, Occupancy};
 use tenure::{Lease, Wait};
 
 use crate::place::{LONG, PATIENCE, Place, SHORT, eventually, soon};
@@ -20,7 +20,7 @@ use crate::worker::{Worker, tell, told};
 struct Watch {
     calls: Arc<Mutex<Vec<Lost>>>,
     wakes: Arc<Wakes>,
-    descriptor: tenure::lease::LossDescriptor,
+    descriptor: LossDescriptor,
 }
 
 #[derive(Default)]
@@ -30,6 +30,12 @@ impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Whether the descriptor is readable.
+pub(crate) fn rings(descriptor: &LossDescriptor) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&descriptor.as_fd(), PollFlags::IN)], Some(&at_once)).unwrap() == 1
 }
 
 impl Watch {
@@ -50,8 +56,7 @@ impl Watch {
     }
 
     fn rings(&self) -> bool {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.descriptor.as_fd(), PollFlags::IN)], Some(&at_once)).unwrap() == 1
+        rings(&self.descriptor)
     }
 
     /// Waits until every way has told, and checks that each told the same, once.
@@ -158,7 +163,7 @@ pub(crate) fn a_store_that_hangs_costs_it_too(place: &Place) {
 pub(crate) fn nobody_waits_for_a_renewal_that_hangs(place: &Place) {
     let (store, stalled) = Stalled::over(&place.connect());
     for dropped in [false, true] {
-        let lease = store.acquire("a", Duration::from_secs(9), soon()).unwrap();
+        let lease = store.acquire("a", Duration::from_secs(5), soon()).unwrap();
         let calls = stalled.calls.load(Ordering::SeqCst);
         stalled.be(Mood::Hangs);
         eventually("the keeper is at it", || stalled.calls.load(Ordering::SeqCst) > calls);

@@ -142,6 +142,25 @@ fn damage_is_found_and_told() {
 }
 
 #[test]
+fn a_refusal_writes_nothing() {
+    let place = Place::sqlite();
+    let store = place.connect();
+    let lease = store.acquire("a", LONG, Wait::Never).unwrap();
+    let log = place.directory().join("leases.db-wal");
+    let length = || fs::metadata(&log).unwrap().len();
+    let before = length();
+    assert!(before > 0);
+    for _ in 0..3 {
+        assert!(store.try_acquire("a", LONG).unwrap().is_none());
+        assert!(store.acquire("a", LONG, Wait::within(Duration::from_millis(1))).unwrap_err().is_busy());
+    }
+    store.list().unwrap();
+    assert_eq!(length(), before);
+    lease.renew().unwrap();
+    assert!(length() > before, "this would have shown a write");
+}
+
+#[test]
 fn a_path_that_leads_nowhere_is_named() {
     let place = Place::sqlite();
     let missing = place.directory().join("none/leases.db");

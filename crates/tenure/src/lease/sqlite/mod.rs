@@ -130,6 +130,7 @@ impl Sqlite {
         let now = self.now()?;
         let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
         let (changed, outcome) = step(row, &now);
+        // SQLite leaves a page alone that would be as it was: a refusal costs no sync.
         if let Some(row) = changed {
             schema::write(&transaction, &row).map_err(failed)?;
         }
