@@ -38,6 +38,9 @@ pub(crate) fn a_handle_outlives_its_lease(place: &Place) {
     assert_eq!(again, handle);
     let lasts = other.renew(&handle, None).unwrap();
     assert!(lasts <= LONG && lasts > LONG - Duration::from_secs(60), "{lasts:?}");
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        assert!(other.renew(&handle, Some(ttl)).unwrap_err().is_rejected());
+    }
     let lasts = other.renew(&handle, Some(SHORT)).unwrap();
     assert!(lasts <= SHORT, "{lasts:?}");
     eventually("its end", || other.holder(("a b", "é/1")).unwrap().unwrap().occupancy == Occupancy::Free);

@@ -12,6 +12,7 @@
 
 mod contract;
 mod handles;
+mod histories;
 mod holding;
 mod losing;
 mod mounted;

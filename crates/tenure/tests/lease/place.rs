@@ -30,8 +30,16 @@ impl Place {
     /// A database in the server that `./test` started.
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres() -> Place {
-        let address = crate::postgres_server::Database::new().with("notify=on");
+        let address = crate::postgres_server::Database::new().url();
         Place { address, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A connection of its own that is told of releases.
+    pub(crate) fn listen(&self) -> LeaseStore {
+        match self.address.starts_with("sqlite:") {
+            true => self.connect(),
+            false => LeaseStore::connect(&format!("{}?notify=on", self.address)).unwrap(),
+        }
     }
 
     /// A connection of its own.

@@ -40,11 +40,11 @@ struct InPostgres(crate::raw::Raw);
 #[cfg(feature = "postgres")]
 impl Sql for InPostgres {
     fn run(&mut self, statement: &str) {
-        self.0.run(statement).unwrap();
+        self.0.run(statement);
     }
 
     fn number(&mut self, query: &str) -> Option<i64> {
-        self.0.number(query).unwrap()
+        self.0.number(query)
     }
 }
 
@@ -57,7 +57,7 @@ fn sql(address: &str) -> Box<dyn Sql> {
             Box::new(InSqlite(connection))
         }
         #[cfg(feature = "postgres")]
-        None => Box::new(InPostgres(crate::raw::Raw::connect(address).unwrap())),
+        None => Box::new(InPostgres(crate::raw::Raw::connect(address))),
         #[cfg(not(feature = "postgres"))]
         None => panic!("{address}"),
     }
