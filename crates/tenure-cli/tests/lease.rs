@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 use common::{Ended, directory, run, tenure};
 use rustix::process::Signal;
-use support::{HOLD, Running, eventually, lease_run, tenure_command};
+use support::{Running, lease_run, tenure_command};
 
 fn lease(directory: &Path, arguments: &[&str]) -> Ended {
     tenure(directory, ["lease"].iter().chain(arguments))
@@ -179,6 +179,26 @@ fn nonsense_is_a_matter_of_usage() {
     }
 }
 
+#[test]
+fn a_store_that_does_not_answer_is_told_apart() {
+    let directory = directory();
+    let path = directory.path();
+    // Nobody listens on that port.
+    let store = "postgres://me:secret@127.0.0.1:1/db";
+    let lease = format!("{store}#a");
+    let table: [&[&str]; 3] = [
+        &["lease", "list", store],
+        &["lease", "acquire", &lease, "--ttl", "10s", "--wait", "1s"],
+        &["run", "--lease", &lease, "--ttl", "10s", "--", "touch", "ran"],
+    ];
+    for arguments in table {
+        let ended = tenure(path, arguments);
+        assert_eq!(ended.code(), Some(69), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("127.0.0.1:1") && !ended.stderr.contains("secret"), "{ended:?}");
+    }
+    assert!(!path.join("ran").exists());
+}
+
 /// Others are shown the command line of a holder; it may have had the password of some address in it.
 #[test]
 fn a_password_in_a_command_line_is_not_recorded() {
@@ -212,21 +232,18 @@ fn a_handle_that_nobody_gets_is_released() {
     assert!(said.contains("so the lease was released again"), "{said}");
     assert_eq!(lease(path, &["list", "sqlite:l.db"]).stdout, "");
 
-    let holder = Running::holding(&mut lease_run(path, &["--ttl", "60s"], HOLD));
-    let mut waiters: Vec<Running> = (0..5)
-        .map(|_| {
-            Running::start(&mut tenure_command(
-                path,
-                &["lease", "acquire", "sqlite:l.db#job", "--ttl", "60s"],
-            ))
-        })
-        .collect();
-    waiters.iter_mut().for_each(Running::until_waiting);
-    waiters.iter().for_each(|waiter| waiter.signal(Signal::TERM));
-    drop(holder.finish());
-    for waiter in waiters {
+    for _ in 0..10 {
+        let handle = acquire(path, "a", &["--ttl", "60s"]);
+        let mut waiter =
+            Running::start(&mut tenure_command(path, &["lease", "acquire", "sqlite:l.db#a", "--ttl", "60s"]));
+        waiter.until_waiting();
+        // It finds both when it goes on: the lease, and the signal.
+        waiter.signal(Signal::STOP);
+        assert_eq!(lease(path, &["release", "sqlite:l.db", &handle]).code(), Some(0));
+        waiter.signal(Signal::TERM);
+        waiter.signal(Signal::CONT);
         let ended = waiter.ended();
         assert_eq!((ended.status.signal(), ended.stdout.as_str()), (Some(15), ""), "{}", ended.stderr);
+        assert_eq!(lease(path, &["list", "sqlite:l.db"]).stdout, "", "nobody has it");
     }
-    eventually("nobody has it", || lease(path, &["list", "sqlite:l.db"]).stdout.is_empty());
 }

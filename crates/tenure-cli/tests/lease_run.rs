@@ -101,6 +101,24 @@ fn two_runs_exclude_each_other() {
 }
 
 #[test]
+fn a_command_may_take_longer_than_the_time_to_live() {
+    let directory = directory();
+    let path = directory.path();
+    let mut holder =
+        Running::holding(&mut lease_run(path, &["--ttl", "4s"], "echo held; sleep 9; echo done"));
+    while holder.is_running() {
+        let attempt = attempt(path);
+        assert!(
+            attempt == Some(75) || !holder.is_running() || holder.stdout().contains("done"),
+            "{attempt:?}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let ended = holder.ended();
+    assert_eq!((ended.code(), ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "held\ndone\n", ""));
+}
+
+#[test]
 fn a_lease_is_kept_for_as_long_as_it_was_wished() {
     let directory = directory();
     let path = directory.path();
@@ -207,7 +225,15 @@ fn nothing_of_it_is_left_but_what_the_command_left() {
     assert_eq!(attempt(path), Some(0), "without the lease");
 }
 
-/// The reader of a pipe sees its end though the watchdog lives: it has none of the descriptors.
+/// What the descriptors of a process lead to.
+fn descriptors(pid: i32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let leads_to = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+    entries.filter_map(|entry| leads_to(entry.unwrap())).map(|path| path.display().to_string()).collect()
+}
+
+/// The reader of a pipe sees its end when the command has ended, whatever else lives; and the command ends with `tenure`, even
+/// if there is no watchdog to see to it.
 #[test]
 fn the_watchdog_keeps_nothing_open() {
     let directory = directory();
@@ -219,21 +245,28 @@ fn the_watchdog_keeps_nothing_open() {
          'read pid name state parent group rest < /proc/self/stat; echo $group > group; mv group ready; exec sleep 1000'",
         common::TENURE
     );
+    let pipe =
+        std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader))).unwrap();
+    let pipe = pipe.display().to_string();
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &script]).current_dir(path);
     let mut tenure = shell.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
     drop(shell);
     eventually("the command runs", || path.join("ready").exists());
     let group: i32 = std::fs::read_to_string(path.join("ready")).unwrap().trim().parse().unwrap();
-    let watchdog = rustix::process::Pid::from_raw(stat(group).unwrap()[1].parse().unwrap()).unwrap();
-    rustix::process::kill_process(watchdog, Signal::STOP).unwrap();
+    let watchdog: i32 = stat(group).unwrap()[1].parse().unwrap();
+    assert!(descriptors(tenure.id().try_into().unwrap()).contains(&pipe), "the pipe is known by its name");
+    for pid in [watchdog, group] {
+        assert!(!descriptors(pid).contains(&pipe), "{pid} has {:?}", descriptors(pid));
+    }
+    // One after the other, so that none can answer for the next.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&tenure), Signal::STOP).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(watchdog).unwrap(), Signal::KILL).unwrap();
     tenure.kill().unwrap();
     tenure.wait().unwrap();
-    // The command dies with tenure, by the kernel's doing; the watchdog could not have done it.
     std::io::Read::read_to_end(&mut { reader }, &mut Vec::new()).unwrap();
-    assert!(stat(group).is_some(), "the anchor is there, and so the watchdog");
-    rustix::process::kill_process(watchdog, Signal::CONT).unwrap();
-    eventually("the watchdog releases the lease", || attempt(path) == Some(0));
+    eventually("nothing is left of the group", || group_members(group).is_empty());
+    assert_eq!(attempt(path), Some(75), "nobody was left to release the lease");
 }
 
 #[test]

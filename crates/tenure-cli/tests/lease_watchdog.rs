@@ -127,6 +127,43 @@ fn a_lease_that_is_broken_ends_its_command() {
     assert_eq!(ended.stderr.matches("tenure: ").count(), 1, "it says so once: {}", ended.stderr);
 }
 
+/// One that is stopped could not answer otherwise.
+#[test]
+fn a_stopped_command_is_continued_to_end() {
+    let directory = directory();
+    let path = directory.path();
+    let script = "trap 'echo asked; exit 0' TERM; echo $$ > command; echo held; while :; do sleep 0.05; done";
+    let holder = Running::holding(&mut lease_run(path, &["--ttl", "30s", "--grace", "10s"], script));
+    let command = std::fs::read_to_string(path.join("command")).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(command).unwrap(), Signal::STOP).unwrap();
+    let broken = tenure(path, ["lease", "break", "sqlite:l.db#job", "--reason", "moving house", "--yes"]);
+    assert_eq!(broken.code(), Some(0), "{}", broken.stderr);
+    let ended = holder.ended();
+    assert_eq!((ended.code(), ended.stdout.as_str()), (Some(79), "held\nasked\n"), "{}", ended.stderr);
+}
+
+/// A process with much memory is a while in dying, and may finish its last write meanwhile.
+#[test]
+fn the_lease_is_not_released_before_the_last_is_gone() {
+    let directory = directory();
+    let path = directory.path();
+    let script = "echo $$ > command; exec python3 -c 'import time
+memory = bytearray(b\"x\" * (512 << 20))
+print(\"held\", flush=True)
+time.sleep(1000)'";
+    let mut holder = Running::holding(&mut lease_run(path, &["--ttl", "300s"], script));
+    let command: i32 = std::fs::read_to_string(path.join("command")).unwrap().trim().parse().unwrap();
+    holder.kill();
+    eventually("the lease is free", || {
+        let living = stat(command).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X");
+        // Looked at afterwards: what is free now was perhaps not so then.
+        let free = tenure(path, ["lease", "list", "sqlite:l.db"]).stdout.is_empty();
+        let lives_on = stat(command).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X");
+        assert!(!(free && living && lives_on), "the lease is free while the command lives");
+        free
+    });
+}
+
 #[test]
 fn who_ignores_the_request_is_killed() {
     let directory = directory();

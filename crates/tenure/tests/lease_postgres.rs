@@ -20,7 +20,8 @@ use tenure::lease::store::{Ask, Attempt, Claim, Notice, Owner, Store};
 use tenure::lease::{LossReason, Occupancy, Tenant};
 use tenure::{LeaseStore, Moment, Token, Wait};
 
-const TTL: Duration = Duration::from_secs(30);
+/// So long that nothing here passes, or fails, because a lease's time was over.
+const TTL: Duration = Duration::from_secs(3600);
 
 /// Longer than anything here takes on a machine that works, however busy it is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,7 +129,7 @@ fn a_refusal_writes_nothing() {
     let before = database.sql(version);
     for _ in 0..20 {
         let Attempt::Held(entry) = store.acquire(&ask("a"), soon()).unwrap() else { panic!("two holders") };
-        assert!(entry.remaining > TTL - PATIENCE / 3 && entry.remaining <= TTL + Duration::from_secs(1));
+        assert!(entry.remaining > TTL / 2 && entry.remaining <= TTL + Duration::from_secs(1));
     }
     assert_eq!(database.sql(version), before, "neither written nor locked");
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenure'";

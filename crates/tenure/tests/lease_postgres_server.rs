@@ -152,16 +152,16 @@ fn a_standby_is_refused() {
 fn a_clock_that_jumps_forward_within_the_bound_robs_nobody() {
     let server = Server::start(&["--faketime"]);
     let store = Postgres::connect(&format!("{}?clock_bound_ms=600000", server.url)).unwrap();
-    let first = ask(PATIENCE);
+    let first = ask(LONG);
     let claim = granted(&store, &first);
     server.control("clock", &["+600"]);
-    let entry = refused(&store, &ask(PATIENCE));
-    assert!(entry.remaining <= PATIENCE, "the jump was seen: {entry}");
-    assert_eq!(store.renew(&claim, PATIENCE, None, soon()).unwrap(), Answer::Done { lasts: PATIENCE });
+    let entry = refused(&store, &ask(LONG));
+    assert!(entry.remaining <= LONG, "the jump was seen: {entry}");
+    assert_eq!(store.renew(&claim, LONG, None, soon()).unwrap(), Answer::Done { lasts: LONG });
     // Further than that it is another's, with a larger token, and the first one hears so.
-    server.control("clock", &["+3600"]);
-    assert_eq!(granted(&store, &ask(PATIENCE)).token.number(), 2);
-    assert_eq!(store.renew(&claim, PATIENCE, None, soon()).unwrap(), Answer::Lost(LossReason::Stolen));
+    server.control("clock", &["+7200"]);
+    assert_eq!(granted(&store, &ask(LONG)).token.number(), 2);
+    assert_eq!(store.renew(&claim, LONG, None, soon()).unwrap(), Answer::Lost(LossReason::Stolen));
 }
 
 #[test]

@@ -6,8 +6,8 @@
 //! the environment is used; neither is ever shown. Besides the options of [`tokio_postgres`] there are these:
 //!
 //! - `sslmode`: `disable`; `prefer` (default: encrypted if the server can); `require`; `verify-ca`; `verify-full`. **Only the last
-//!   two check whom we talk to**, by the authorities in the file `sslrootcert` or else those of the system. `require` with
-//!   `sslrootcert` is `verify-ca`, as with libpq.
+//!   two check whom we talk to**, by the authorities in the file `sslrootcert` or else those of the system: without
+//!   that, whoever sits in between can ask for the password in clear. `require` with `sslrootcert` is `verify-ca`, as with libpq.
 //! - `notify=on`: releases are told by `NOTIFY`, and waiters listen: the next holder has the lease a round trip later, not at its
 //!   next poll. Releaser and waiter need it. The price: one more connection for a store that waits, and commits that notify
 //!   queue up on the server, one behind the other.
