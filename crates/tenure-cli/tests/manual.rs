@@ -73,8 +73,7 @@ fn the_examples_of_the_help_work() {
             let example = example.replace("--follow", "");
             let ended = run(Command::new("sh")
                 .args(["-c", &example])
-                .env("HOST", "here")
-                .env("TOKEN", "7")
+                .envs([("HOST", "here"), ("TENURE_TOKEN", "7")])
                 .current_dir(path));
             assert_eq!((ended.code(), ended.stderr.as_str()), (Some(0), ""), "{example}");
         }

@@ -60,7 +60,7 @@ pub enum Op {
     WatchEnd(WaiterId, u32),
     Wait(WaiterId, Option<Moment>),
     /// A question to the store of leases, and its decision.
-    Ask(Question),
+    Ask(Box<Question>),
     /// The way back of the answer.
     Answer,
     /// No call: something happens to the store.

@@ -34,6 +34,10 @@ fn sleep_sets_leave_out_no_state() {
         ("broken-stamp-failure", Setting::of(2, 1).fault(&[Fault::Io, Fault::NoSpace]).reuse()),
         ("broken-batch-told-early", Setting::of(2, 1).crashes(1)),
         ("combine", Setting::of(2, 1).crashes(1)),
+        ("lease", Setting::of(2, 1).crashes(1)),
+        ("lease", Setting::of(2, 1).ticks(1, Duration::from_secs(10))),
+        ("lease-late", Setting::of(3, 1).fault(&[Fault::Late])),
+        ("lease-force", Setting::of(3, 1)),
     ] {
         let scenario = Scenario { caught_as: None, judge: |_| Ok(()), ..named(name) };
         let cached = |sleep| Reductions { sleep, cache: true, at_once: false };
@@ -51,6 +55,8 @@ fn every_reduction_sees_the_same_ends() {
         ("broken-flock-without-inode-check", Setting::of(2, 1)),
         ("broken-stamp-failure", Setting::of(2, 1).crashes(1)),
         ("broken-flock-without-inode-check", Setting::of(2, 1).crashes(1)),
+        ("broken-lease-two-steps", Setting::of(2, 1)),
+        ("broken-lease-fence-two-steps", Setting::of(3, 1)),
     ] {
         let scenario = Scenario { caught_as: None, judge: |_| Ok(()), ..named(name) };
         let (mut expected, mut most) = (None, 0);
@@ -89,6 +95,13 @@ fn no_reduction_hides_a_violation() {
         "broken-batch-told-early",
         "broken-batch-leader-alone-hears",
         "broken-batch-unchanged-at-once",
+        "broken-lease-two-steps",
+        "broken-lease-from-the-answer",
+        "broken-lease-no-margin",
+        "broken-lease-revived",
+        "broken-lease-new-owner",
+        "broken-lease-renewal-unchecked",
+        "broken-lease-fence-two-steps",
     ] {
         let scenario = named(name);
         for (sleep, cache, at_once) in [

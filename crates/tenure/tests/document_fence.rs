@@ -359,11 +359,21 @@ type Caller<'a> = Box<dyn FnOnce() -> Result<Receipt> + Send + 'a>;
 fn queued(place: &Place, host: &Faulty<Native>, callers: Vec<Caller<'_>>) -> Vec<Result<Receipt>> {
     let held = Lock::flock(place.path.with_file_name("state.json.lock")).acquire(Wait::Forever).unwrap();
     std::thread::scope(|scope| {
+        let mut rounds = 0;
         let come = |caller| {
-            let before = host.local(|local| local.updating());
+            let mut fewest = host.local(|local| local.updating());
             let thread = scope.spawn(caller);
-            // One that fails at once never stands in the queue.
-            while host.local(|local| local.updating()) <= before && !thread.is_finished() {
+            // One that fails at once never stands in the queue; one that stood there may leave it meanwhile.
+            loop {
+                let now = host.local(|local| local.updating());
+                if now > fewest || thread.is_finished() {
+                    break;
+                }
+                fewest = now;
+                rounds += 1;
+                if rounds > 2_000 {
+                    break;
+                }
                 sleep(Duration::from_micros(500));
             }
             thread

@@ -11,7 +11,7 @@ mod postgres_server;
 
 use std::time::{Duration, Instant};
 
-use postgres_server::{Server, sql};
+use postgres_server::{Open, Server, sql};
 use rustix::process::Signal;
 use tenure::host::{Host, Native};
 use tenure::lease::postgres::Postgres;
@@ -123,6 +123,21 @@ fn a_server_that_is_stopped_bounds_every_call_and_what_it_grants_later_is_given_
 }
 
 #[test]
+fn a_question_whose_time_is_over_is_cancelled() {
+    let server = Server::start(&[]);
+    let store = Postgres::connect(&server.url).unwrap();
+    let held = granted(&store, &ask(LONG));
+    let busy = Open::transaction(&server.url, "SELECT FROM tenure_lease FOR UPDATE");
+    let error = store.renew(&held, LONG, None, Native.now() + Duration::from_millis(200)).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    // By us, that is; the session's own limit would say "statement timeout", and later.
+    let log = || std::fs::read_to_string(server.file("log")).unwrap();
+    eventually("it is cancelled", || log().contains("canceling statement due to user request"));
+    drop(busy);
+    assert_eq!(store.renew(&held, LONG, None, soon()).unwrap(), Answer::Done { lasts: LONG });
+}
+
+#[test]
 fn a_standby_is_refused() {
     let server = Server::start(&[]);
     Postgres::connect(&server.url).unwrap();
@@ -137,16 +152,16 @@ fn a_standby_is_refused() {
 fn a_clock_that_jumps_forward_within_the_bound_robs_nobody() {
     let server = Server::start(&["--faketime"]);
     let store = Postgres::connect(&format!("{}?clock_bound_ms=600000", server.url)).unwrap();
-    let first = ask(PATIENCE);
+    let first = ask(LONG);
     let claim = granted(&store, &first);
     server.control("clock", &["+600"]);
-    let entry = refused(&store, &ask(PATIENCE));
-    assert!(entry.remaining <= PATIENCE, "the jump was seen: {entry}");
-    assert_eq!(store.renew(&claim, PATIENCE, None, soon()).unwrap(), Answer::Done { lasts: PATIENCE });
+    let entry = refused(&store, &ask(LONG));
+    assert!(entry.remaining <= LONG, "the jump was seen: {entry}");
+    assert_eq!(store.renew(&claim, LONG, None, soon()).unwrap(), Answer::Done { lasts: LONG });
     // Further than that it is another's, with a larger token, and the first one hears so.
-    server.control("clock", &["+3600"]);
-    assert_eq!(granted(&store, &ask(PATIENCE)).token.number(), 2);
-    assert_eq!(store.renew(&claim, PATIENCE, None, soon()).unwrap(), Answer::Lost(LossReason::Stolen));
+    server.control("clock", &["+7200"]);
+    assert_eq!(granted(&store, &ask(LONG)).token.number(), 2);
+    assert_eq!(store.renew(&claim, LONG, None, soon()).unwrap(), Answer::Lost(LossReason::Stolen));
 }
 
 #[test]

@@ -55,7 +55,7 @@ Examples:
   tenure update Cargo.toml '.package.version = \"1.2.0\"'
   tenure update config.json --arg host \"$HOST\" '.hosts += [$host]'
   tenure update queue.json --init '[]' '. + [\"job\"]'
-  tenure update --fence \"$TOKEN\" state.json '.step = 4'
+  tenure update --fence \"$TENURE_TOKEN\" state.json '.step = 4'
   tenure update --dry-run config.json 'del(.obsolete)'";
 
 /// Read a YAML, TOML or JSON file, or what a jq expression makes of it

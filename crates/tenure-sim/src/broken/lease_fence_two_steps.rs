@@ -11,7 +11,7 @@ pub(super) fn scenario() -> Scenario {
         about: "the token is compared first, and the write comes then",
         hazards: "D9",
         setup: own_clocks,
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(3, 1)],
         sometimes: &[],

@@ -14,7 +14,7 @@ pub(super) fn scenario() -> Scenario {
             own_clocks(world);
             world.leases.decide = without_bound;
         },
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(3, 1).ticks(1, HALF)],
         sometimes: &[],

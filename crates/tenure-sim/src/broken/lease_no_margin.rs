@@ -9,7 +9,7 @@ pub(super) fn scenario() -> Scenario {
         about: "a holder trusts its clock, which is slow",
         hazards: "D4",
         setup: own_clocks,
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(3, 1).ticks(2, HALF)],
         sometimes: &[],

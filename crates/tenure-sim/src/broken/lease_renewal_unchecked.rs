@@ -10,7 +10,7 @@ pub(super) fn scenario() -> Scenario {
         about: "a renewal extends the row whoever has it",
         hazards: "D7",
         setup: |world| world.leases.decide = renew_any,
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(3, 1)],
         sometimes: &[],

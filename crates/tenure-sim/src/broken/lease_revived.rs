@@ -9,7 +9,7 @@ pub(super) fn scenario() -> Scenario {
         about: "a renewal brings back what its holder was told it had lost",
         hazards: "L14",
         setup: one_machine,
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(2, 1).ticks(2, HALF)],
         sometimes: &[],

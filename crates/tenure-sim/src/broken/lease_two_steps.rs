@@ -10,7 +10,7 @@ pub(super) fn scenario() -> Scenario {
         about: "a row is read, judged by its reader, and written in a second step",
         hazards: "D1",
         setup: nothing,
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(2, 1)],
         sometimes: &[],

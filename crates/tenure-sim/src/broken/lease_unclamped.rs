@@ -13,7 +13,7 @@ pub(super) fn scenario() -> Scenario {
             own_clocks(world);
             world.leases.decide = trust_the_row;
         },
-        body: body,
+        body,
         judge,
         settings: vec![Setting::of(3, 1).crashes(1)],
         sometimes: &[],

@@ -42,7 +42,7 @@ impl SimStore {
     ///
     /// [`Error::is_unreachable`] if the question, the answer or the store is lost.
     pub fn ask(&self, question: Question) -> Result<Told> {
-        match self.host.call(Op::Ask(question)) {
+        match self.host.call(Op::Ask(Box::new(question))) {
             Ok(Value::Told(told)) => {
                 let _took_its_time = self.host.call(Op::Answer);
                 Ok(told)

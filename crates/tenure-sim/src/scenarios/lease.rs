@@ -69,11 +69,10 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(2, 1).ticks(2, HALF),
-                Setting::of(2, 1).crashes(1).ticks(1, HALF),
-                Setting::of(2, 1).crashes(2).ticks(2, HALF).long(),
+                Setting::of(2, 1).crashes(2).ticks(2, HALF),
+                Setting::of(3, 1).crashes(1).ticks(1, HALF),
                 Setting::of(2, 1).ticks(3, HALF).long(),
                 Setting::of(3, 1).ticks(2, HALF).long(),
-                Setting::of(3, 1).crashes(1).ticks(1, HALF).long(),
             ],
             sometimes: &["renewed", "told of the loss", "taken over"],
             ..base()
@@ -177,8 +176,8 @@ pub(super) fn all() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 1).ticks(1, SHORT),
-                Setting::of(2, 2).crashes(1).long(),
-                Setting::of(3, 1).crashes(1).long(),
+                Setting::of(2, 2).crashes(1),
+                Setting::of(3, 1).crashes(1),
             ],
             sometimes: &["waited"],
             ..base()
@@ -192,7 +191,7 @@ pub(super) fn all() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).crashes(1),
                 Setting::of(2, 1).ticks(1, SHORT),
-                Setting::of(3, 1).crashes(1).long(),
+                Setting::of(3, 1).crashes(1),
             ],
             sometimes: &["waited"],
             ..base()

@@ -52,7 +52,7 @@ pub(super) fn all() -> Vec<Scenario> {
             settings: vec![
                 Setting::of(2, 1).fault(LOST),
                 Setting::of(2, 1).ticks(1, HALF).fault(LOST),
-                Setting::of(3, 1).fault(LOST).long(),
+                Setting::of(3, 1).fault(LOST),
             ],
             sometimes: &["taken over"],
             ..base()
@@ -131,9 +131,9 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(3, 1),
-                Setting::of(3, 1).ticks(1, TTL).long(),
-                Setting::of(4, 1).long(),
-                Setting::of(3, 1).crashes(1).long(),
+                Setting::of(3, 1).ticks(1, TTL),
+                Setting::of(3, 1).crashes(1),
+                Setting::of(4, 1),
             ],
             sometimes: &["renewed", "taken over", "there is something to break", "told of the force"],
             ..base()

@@ -28,7 +28,7 @@ use super::replace::{Found, Place};
 use super::{Document, Durability, Reached, update};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, Open, Wishes};
-use crate::lease::Token;
+use crate::lease::{Token, without_passwords};
 use crate::lock::{Creation, Lock};
 use crate::owner::{COMMAND_MAX, HOST_MAX, plain};
 use crate::wait::Wait;
@@ -69,7 +69,7 @@ struct Mark {
 impl Mark {
     fn own<H: Host>(host: &H, token: Token) -> Mark {
         let identity = host.identity();
-        let command = host.command().map(|command| plain(&command, COMMAND_MAX));
+        let command = host.command().map(|command| plain(&without_passwords(&command), COMMAND_MAX));
         Mark { token, host: Some(plain(&identity.host, HOST_MAX)), pid: Some(identity.pid), command }
     }
 

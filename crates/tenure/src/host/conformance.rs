@@ -35,6 +35,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         ("a lock belongs to the inode, not to the path", lock_follows_inode),
         ("a directory can be locked and synced", directory_works),
         ("the close of another description ends a wait", close_wakes),
+        ("a wait for a lock ends with it, and a change that frees nothing is told", changes_are_answered),
         ("opening, trying and unlocking emit nothing", quiet_calls),
         ("a write ends the wait of who asked for writes, and of nobody else", writes_wake),
         ("replacing the watched file ends a wait", replacing_wakes),
@@ -292,6 +293,28 @@ fn close_wakes<H: Host>(host: &H, dir: &Path) {
     if host.watch(&mut waiter, &file) {
         drop(other);
         assert_eq!(host.wait(&mut waiter, Some(host.now() + LONG)), Woken::Changed);
+    }
+}
+
+fn changes_are_answered<H: Host>(host: &H, dir: &Path) {
+    let path = dir.join("f");
+    let file = create(host, &path);
+    let mut waiter = host.waiter();
+    if !host.watch(&mut waiter, &file) {
+        return;
+    }
+    let mut wait = |time| host.wait_flock(&mut waiter, Some(host.now() + time), &file, Mode::Exclusive);
+    // Again and again: what one wait leaves unread must not spoil the next.
+    for _ in 0..3 {
+        let other = open(host, &path);
+        assert_eq!(host.try_flock(&other, Mode::Exclusive), Ok(true));
+        drop(open(host, &path));
+        assert_eq!(wait(LONG), Ok(Some(Woken::Changed)));
+        assert_eq!(wait(SHORT), Ok(Some(Woken::TimedOut)));
+        drop(other);
+        assert_eq!(wait(LONG), Ok(None));
+        assert_eq!(host.try_flock(&open(host, &path), Mode::Shared), Ok(false), "the lock is taken");
+        host.unlock(&file).unwrap();
     }
 }
 

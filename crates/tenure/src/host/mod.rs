@@ -350,6 +350,21 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// Interrupted sleeps go on. Spurious returns of [`Woken::Changed`] are allowed.
     fn wait(&self, waiter: &mut Self::Waiter, until: Option<Moment>) -> Woken;
 
+    /// As [`Host::wait`], but a change of the file is answered by [`Host::try_flock`]: `None` with the lock. A host may try
+    /// before it has read what changed, if that gains time; so an attempt may be made for nothing.
+    fn wait_flock(
+        &self,
+        waiter: &mut Self::Waiter,
+        until: Option<Moment>,
+        file: &Self::File,
+        mode: Mode,
+    ) -> Result<Option<Woken>> {
+        match self.wait(waiter, until) {
+            Woken::Changed if self.try_flock(file, mode)? => Ok(None),
+            woken => Ok(Some(woken)),
+        }
+    }
+
     /// Runs `step` on the state that the threads of this process share, one at a time. `step` must not call
     /// the host.
     fn local<R>(&self, step: impl FnOnce(&mut Local) -> R) -> R;

@@ -392,6 +392,28 @@ impl Host for Native {
         waiter.0.wait(until)
     }
 
+    fn wait_flock(
+        &self,
+        waiter: &mut NativeWaiter,
+        until: Option<Moment>,
+        file: &OwnedFd,
+        mode: Mode,
+    ) -> Result<Option<Woken>> {
+        // Reading the notice can wait, the lock can't: the read would be a quarter of the way from the wake-up to the lock.
+        let mut tried = Ok(false);
+        let woken = waiter.0.wait_unless(until, || {
+            tried = self.try_flock(file, mode);
+            tried != Ok(false)
+        });
+        let taken = match woken {
+            None => tried?,
+            // The change may be one that another thread has read.
+            Some(Woken::Changed) => self.try_flock(file, mode)?,
+            Some(_) => false,
+        };
+        Ok(woken.filter(|_| !taken))
+    }
+
     fn local<R>(&self, step: impl FnOnce(&mut Local) -> R) -> R {
         step(&mut locked(&shared().local))
     }

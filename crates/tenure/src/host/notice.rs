@@ -3,7 +3,8 @@
 //! One inotify instance serves the whole process (a user may have 128 of them). A thread that waits for a
 //! file polls that instance together with a bell of its own (an eventfd): whoever finds the instance readable
 //! drains it for everyone, marks the waiters concerned and rings their bells, because a poller whose event
-//! another thread has drained would sleep on. A thread that waits only for its turn needs no descriptor.
+//! another thread has drained would sleep on. Who waits for a lock tries to take it before, and leaves what it need
+//! not read to the next. A thread that waits only for its turn needs no descriptor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -205,7 +206,10 @@ impl Parker {
             let _unset_before = self.signal.bell.set(bell);
             fence(Ordering::SeqCst);
         }
-        self.watch = Some(locked(&shared().notice).listen(file, more, &self.signal)?);
+        let mut notice = locked(&shared().notice);
+        self.watch = Some(notice.listen(file, more, &self.signal)?);
+        // What earlier waits have left unread would end the first sleep at once.
+        notice.drain(&self.signal);
         Ok(())
     }
 
@@ -222,44 +226,59 @@ impl Parker {
     }
 
     pub(super) fn wait(&mut self, until: Option<Moment>) -> Woken {
+        self.wait_unless(until, || false).unwrap_or(Woken::Changed)
+    }
+
+    /// Waits, and whenever there are notices asks first whether they need to be read at all: `None` if not. Then they are
+    /// left to whoever waits next.
+    pub(super) fn wait_unless(
+        &mut self,
+        until: Option<Moment>,
+        mut settled: impl FnMut() -> bool,
+    ) -> Option<Woken> {
         loop {
             if self.signal.changed.swap(false, Ordering::AcqRel) {
-                return Woken::Changed;
+                return Some(Woken::Changed);
             }
             if self.signal.called.swap(false, Ordering::AcqRel) {
-                return Woken::Called;
+                return Some(Woken::Called);
             }
             let left = until.map(|until| until.since(Native.now()));
             if left == Some(Duration::ZERO) {
-                return Woken::TimedOut;
+                return Some(Woken::TimedOut);
             }
-            self.sleep(left);
+            let noticed = self.sleep(left);
+            if noticed {
+                if settled() {
+                    return None;
+                }
+                locked(&shared().notice).drain(&self.signal);
+            }
         }
     }
 
-    /// Sleeps until something may have happened; the caller looks what.
+    /// Sleeps until something may have happened; the caller looks what. Says whether there are notices to be read.
     #[expect(clippy::disallowed_methods, reason = "this is the wait that the lint sends everyone to")]
-    fn sleep(&mut self, left: Option<Duration>) {
+    fn sleep(&mut self, left: Option<Duration>) -> bool {
         let (Some((_, instance)), Some(bell)) = (self.watch, self.signal.bell.get()) else {
-            return match left {
+            match left {
                 Some(left) => std::thread::park_timeout(left),
                 None => std::thread::park(),
-            };
+            }
+            return false;
         };
         let process = self.process.as_ref().map_or(bell.as_fd(), AsFd::as_fd);
         let mut sources = [instance.as_fd(), bell.as_fd(), process]
             .map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN));
+        let asked = if self.process.is_some() { 3 } else { 2 };
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match rustix::event::poll(&mut sources, timeout.as_ref()) {
+        match rustix::event::poll(&mut sources[..asked], timeout.as_ref()) {
             // A signal handler ran: the caller computes the time that is left anew (W6).
             Ok(_) | Err(Errno::INTR) => {}
             // Out of kernel memory: sleep without the watch; the caller's backstop finds the change.
             Err(_) => std::thread::park_timeout(left.unwrap_or(Duration::MAX).min(Duration::from_millis(50))),
         }
         let [changed, rung, ended] = sources.map(|source| source.revents().contains(PollFlags::IN));
-        if changed {
-            locked(&shared().notice).drain(&self.signal);
-        }
         if rung {
             let mut count = [0; 8];
             // Empty if the ringing was consumed meanwhile; the flags tell what happened.
@@ -269,5 +288,6 @@ impl Parker {
         if ended && self.process.take().is_some() {
             self.signal.changed.store(true, Ordering::Release);
         }
+        changed
     }
 }

@@ -54,17 +54,22 @@ impl Tenant {
         Tenant { note: note.map(cut), ..self }
     }
 
-    /// The same, as whoever has the handle: no process whose death would mean anything.
-    pub(super) fn without_process(self) -> Tenant {
-        Tenant { pid: None, machine: None, boot: None, pid_namespace: None, started: None, ..self }
+    /// The same, without what a process could be told dead by: its death means nothing.
+    pub(super) fn unproven(self) -> Tenant {
+        Tenant { machine: None, boot: None, pid_namespace: None, started: None, ..self }
     }
 
-    /// The process, as another of its machine can recognise it.
+    /// The same, as whoever has the handle.
+    pub(super) fn without_process(self) -> Tenant {
+        Tenant { pid: None, ..self.unproven() }
+    }
+
+    /// The process whose end is the end of the lease, as another of its machine can recognise it; `None` if there is none.
     pub fn process(&self) -> Option<Identity> {
         Some(Identity {
             host: self.host.clone(),
             machine: self.machine.clone(),
-            boot: self.boot.clone(),
+            boot: Some(self.boot.clone()?),
             pid_namespace: self.pid_namespace,
             pid: self.pid?,
             started: self.started,
@@ -130,7 +135,7 @@ pub enum Occupancy {
     Free,
     /// Its holder's time is not over.
     Held(Tenant),
-    /// Its holder has released it, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
+    /// Its holder has released it or is dead, but asked that nobody gets it earlier ([`Request::at_least`](super::Request::at_least)).
     Kept(Tenant),
 }
 
@@ -169,7 +174,10 @@ impl fmt::Display for Entry {
                 )
             }
             Occupancy::Kept(tenant) => {
-                write!(f, "kept for another {until} by {tenant}, who took it {since} ago and has released it")
+                write!(
+                    f,
+                    "kept for another {until} by {tenant}, who took it {since} ago and holds it no longer"
+                )
             }
         }
     }

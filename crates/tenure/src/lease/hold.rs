@@ -22,8 +22,11 @@ const RELEASE_MAX: Duration = Duration::from_secs(10);
 /// How long a guard that is dropped tries to release: nobody expects a drop to wait.
 const DROP_MAX: Duration = Duration::from_secs(1);
 
-/// How many renewals that are never answered fit into a time to live.
+/// How many renewals that are never answered fit into a time to live, at least.
 const ATTEMPTS: u32 = 4;
+
+/// No renewal is waited for any longer, however long the time to live: a connection may be dead without telling.
+const RENEWAL_MAX: Duration = Duration::from_secs(10);
 
 /// What the guard and the keeper share.
 pub(super) struct Hold<H: Host> {
@@ -216,13 +219,13 @@ impl<H: Host> Hold<H> {
         self.ensure_held()?;
         let began = self.host.now();
         // No longer, so that another attempt is left if this one is never answered.
-        let until = self.deadline().min(began + self.ttl / ATTEMPTS);
+        let until = self.deadline().min(began + (self.ttl / ATTEMPTS).min(RENEWAL_MAX));
         let answer = self.store.renew(&self.claim, self.ttl, tenant, until);
         match answer {
             Ok(Answer::Done { lasts }) => {
                 let mut view = self.view();
                 // An answer that came too late revives nothing.
-                if view.tenancy.loss(self.host.now()).is_none() {
+                if !view.over && view.tenancy.loss(self.host.now()).is_none() {
                     view.tenancy.confirmed(began, lasts);
                     if let Some(alarm) = &view.alarm {
                         // A descriptor that is there can be set; if not, it rings at the earlier moment, which is safe.
@@ -245,14 +248,13 @@ impl<H: Host> Hold<H> {
         self.release_within(RELEASE_MAX)
     }
 
+    /// It waits for no renewal that is under way, which may hang: one that the store sees later finds the lease given up.
     fn release_within(&self, longest: Duration) -> Result<()> {
         self.ensure_own()?;
-        let _turn = locked(&self.turn);
-        if self.view().over {
+        let held = self.ensure_held();
+        if !self.give_up() {
             return Ok(());
         }
-        let held = self.ensure_held();
-        self.give_up();
         // Also after a loss: perhaps nobody has got it yet, and the next comer need not wait for the store's clock.
         let longest = if held.is_ok() { longest } else { longest.min(DROP_MAX) };
         let answer = self.store.release(&self.claim, self.host.now() + longest);
@@ -277,18 +279,23 @@ impl<H: Host> Hold<H> {
     pub(super) fn detach(&self) -> Result<Handle> {
         self.ask_to_renew(Some(&self.tenant.clone().without_process()))?;
         let _turn = locked(&self.turn);
-        self.give_up();
+        // Nobody else can have done so: the guard is here.
+        let _first = self.give_up();
         Ok(Handle { claim: self.claim.clone(), ttl: self.ttl })
     }
 
-    fn give_up(&self) {
+    /// Says whether it has not been given up before.
+    fn give_up(&self) -> bool {
         let mut view = self.view();
-        view.over = true;
+        if std::mem::replace(&mut view.over, true) {
+            return false;
+        }
         if let Some(alarm) = &view.alarm {
             // Nobody should be listening any more.
             let _rings_in_vain = alarm.set(Moment::from_clock(Duration::MAX));
         }
         wake(view.keeper.take());
+        true
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Name, Token};
+use crate::owner::Shown;
 
 /// Why a lease was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +28,7 @@ impl fmt::Display for LossReason {
             LossReason::Unreachable => f.write_str("its time was over before its store answered a renewal"),
             LossReason::Stolen => f.write_str("another has it, or its store knows it no longer"),
             LossReason::Released => f.write_str("it was released"),
-            LossReason::Forced(reason) => write!(f, "it was released by force: {reason}"),
+            LossReason::Forced(reason) => write!(f, "it was released by force: {}", Shown(reason)),
         }
     }
 }

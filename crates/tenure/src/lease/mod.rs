@@ -210,9 +210,13 @@ impl<H: Host> LeaseStore<H> {
     ///
     /// # Errors
     ///
-    /// As for [`LeaseStore::resume`].
+    /// As for [`LeaseStore::resume`]; [`Error::is_rejected`] for a time to live that no lease can have.
     pub fn renew(&self, handle: &Handle, ttl: Option<Duration>) -> Result<Duration> {
-        let (began, lasts) = self.ask_for(handle, ttl.unwrap_or(handle.ttl), None)?;
+        let ttl = ttl.unwrap_or(handle.ttl);
+        if let Some(problem) = timing::problem(ttl) {
+            return Err(Error::refused_lease(&target(&*self.store, &handle.claim.name), problem));
+        }
+        let (began, lasts) = self.ask_for(handle, ttl, None)?;
         Ok(Tenancy::granted(began, handle.ttl, lasts, None).deadline().since(began))
     }
 

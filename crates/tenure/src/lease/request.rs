@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::hold::Hold;
 use super::store::{Ask, Attempt, Claim, Notice, Owner, Store};
-use super::timing::{TTL_MAX, TTL_MIN, Tenancy};
+use super::timing::{self, TTL_MAX, TTL_MIN, Tenancy};
 use super::{Awaited, Entry, Handle, Lease, LeaseStore, LossFn, Lost, Name, Tenant, Token, keeper, target};
 use crate::error::{Error, Result};
 use crate::host::{Host, Native, Open};
@@ -77,8 +77,8 @@ impl<H: Host> Request<H> {
         self
     }
 
-    /// The store is not told of this process as the lease's owner. Then nobody takes the lease over before its time because
-    /// this process has ended: for work that goes on elsewhere, in a child for instance.
+    /// The store is told this process's number for people alone, and nothing that proves its death. Then nobody takes the
+    /// lease over before its time because this process has ended: for work that goes on elsewhere, in a child for instance.
     pub fn without_process(mut self) -> Request<H> {
         self.process = false;
         self
@@ -109,7 +109,11 @@ impl<H: Host> Request<H> {
     /// [`Error::is_unreachable`]; [`Error::is_rejected`] for a name or time that no store takes; and what the store may say:
     /// [`Error::is_permission`], [`Error::is_corrupt`], [`Error::is_unsupported`], [`Error::is_io`].
     pub fn acquire(&self, wait: impl Into<Patience>) -> Result<Lease<H>> {
-        let (claim, tenant, tenancy) = self.take(wait.into(), self.process)?;
+        let tenant: fn(&Tenant) -> Tenant = match self.process {
+            true => Tenant::clone,
+            false => |here| here.clone().unproven(),
+        };
+        let (claim, tenant, tenancy) = self.take(wait.into(), tenant)?;
         let LeaseStore { host, store, .. } = self.store.clone();
         let hold = Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone());
         let hold = Arc::new(hold);
@@ -140,7 +144,7 @@ impl<H: Host> Request<H> {
     ///
     /// As for [`Request::acquire`].
     pub fn acquire_detached(&self, wait: impl Into<Patience>) -> Result<Handle> {
-        let (claim, ..) = self.take(wait.into(), false)?;
+        let (claim, ..) = self.take(wait.into(), |here| here.clone().without_process())?;
         Ok(Handle { claim, ttl: self.ttl })
     }
 
@@ -153,11 +157,8 @@ impl<H: Host> Request<H> {
         if let Some(problem) = self.name.problem() {
             return Err(Error::refused_lease(std::path::Path::new(self.store.store.address()), problem));
         }
-        if !(TTL_MIN..=TTL_MAX).contains(&self.ttl) {
-            return reject(format!(
-                "a time to live of {:?} is refused: it is from {TTL_MIN:?} to 10 years (of 365 days)",
-                self.ttl
-            ));
+        if let Some(problem) = timing::problem(self.ttl) {
+            return reject(problem);
         }
         if self.at_least > TTL_MAX {
             return reject("a lease can't be kept for more than 10 years (of 365 days)".to_owned());
@@ -174,14 +175,13 @@ impl<H: Host> Request<H> {
         }
     }
 
-    fn take(&self, patience: Patience, process: bool) -> Result<(Claim, Tenant, Tenancy)> {
+    fn take(&self, patience: Patience, tenant: fn(&Tenant) -> Tenant) -> Result<(Claim, Tenant, Tenancy)> {
         self.check()?;
         let host = &self.store.host;
-        let tenant = Tenant::clone(&self.store.here).noting(self.note.as_deref());
         let ask = Ask {
             name: self.name.clone(),
             owner: Owner::new(host.random(), host.random()),
-            tenant: if process { tenant } else { tenant.without_process() },
+            tenant: tenant(&self.store.here).noting(self.note.as_deref()),
             ttl: self.ttl,
             at_least: self.at_least,
             at_most: self.at_most,

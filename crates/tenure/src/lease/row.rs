@@ -106,14 +106,17 @@ pub fn release(row: Option<Row>, claim: &Claim, now: &Now) -> (Option<Row>, Answ
     }
 }
 
-/// Ends the lease whoever has it: what is to be written, and the row as it was; nothing if it was free.
+/// Ends the lease whoever has it: what is to be written, and the row as it was; nothing if nobody had it. Also one whose time is
+/// over: else its owner might still renew it.
 pub fn end_by_force(
     row: Option<Row>,
     reason: &str,
     now: &Now,
     is_dead: impl Fn(&Tenant) -> bool,
 ) -> Option<(Row, Row)> {
-    let row = row.map(|row| row.carried_over(now)).filter(|row| !row.is_free(now, is_dead))?;
+    let row = row
+        .map(|row| row.carried_over(now))
+        .filter(|row| row.owner.is_some() || !row.is_free(now, is_dead))?;
     Some((row.clone().ended(Some(reason), now), row))
 }
 
@@ -239,15 +242,13 @@ impl Row {
     /// The row as others are shown it; `None` for one that this version can't have written.
     pub fn entry(&self, now: &Now, is_dead: impl FnOnce(&Tenant) -> bool) -> Option<Entry> {
         let tenant = Tenant::from_json(&self.tenant);
-        let remaining =
-            self.kept_until().max(if self.owner.is_some() { self.expires_us } else { 0 }) - now.us;
-        let (occupancy, remaining) = match () {
-            () if self.is_free(now, is_dead) => (Occupancy::Free, Duration::ZERO),
-            () if self.owner.is_some() && self.expires_us > now.us => {
-                (Occupancy::Held(tenant), time(remaining))
-            }
-            () => (Occupancy::Kept(tenant), time(remaining)),
+        let holds = self.owner.is_some() && self.expires_us > now.us && !is_dead(&tenant);
+        let (occupancy, until) = match holds {
+            true => (Occupancy::Held(tenant), self.expires_us.max(self.kept_until())),
+            false if self.kept_until() > now.us => (Occupancy::Kept(tenant), self.kept_until()),
+            false => (Occupancy::Free, now.us),
         };
+        let remaining = time(until - now.us);
         let held_for = time(now.us - self.granted_us);
         let token = Token::new(self.fence)?;
         Some(Entry::new(Name::from(self.name.as_str()), token, occupancy, held_for, remaining))

@@ -16,6 +16,14 @@ pub const TTL_MIN: Duration = Duration::from_millis(100);
 /// The longest time to live: ten years. Who wants a lease for ever renews it.
 pub const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// What is wrong with a time to live.
+pub(super) fn problem(ttl: Duration) -> Option<String> {
+    let refused = !(TTL_MIN..=TTL_MAX).contains(&ttl);
+    refused.then(|| {
+        format!("a time to live of {ttl:?} is refused: it is from {TTL_MIN:?} to 10 years (of 365 days)")
+    })
+}
+
 /// How many renewals fit into a time to live.
 const BEATS: u32 = 3;
 

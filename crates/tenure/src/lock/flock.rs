@@ -5,8 +5,8 @@
 //! 2. `flock(LOCK_NB)`. If it succeeds, `lstat` the path: another inode means that someone replaced the file
 //!    since 1, and the lock just taken protects nothing; start again.
 //! 3. If it fails: watch this very inode, try the same descriptor again (a release between 2 and the watch would
-//!    be missed), then sleep until an event, the backstop, the caller's deadline or a cancellation. On waking:
-//!    check that the path still names the inode; then 2 without opening anything.
+//!    be missed), then sleep until an event, the backstop, the caller's deadline or a cancellation. On waking: 2 without
+//!    opening anything, and before the event is read; without success, check that the path still names the inode.
 //!
 //! A waiter opens once and closes when it is done, because a close is the very event that waiters wait for:
 //! waiters that reopen at each attempt wake each other for ever. Its descriptor also keeps the inode's number

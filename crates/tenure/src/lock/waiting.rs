@@ -20,9 +20,9 @@ const POLL: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=BACK
 /// How often an acquisition starts again without a pause.
 const RESTARTS_AT_ONCE: u32 = 8;
 
-/// Pauses before the attempts that follow a close event, whose lock may fall a moment later.
-const AFTER_EVENT: [Duration; 4] =
-    [Duration::ZERO, Duration::from_micros(20), Duration::from_micros(100), Duration::from_millis(1)];
+/// Pauses before further attempts where the first one after a close event failed: the lock may fall a moment later.
+const AFTER_EVENT: [Duration; 3] =
+    [Duration::from_micros(20), Duration::from_micros(100), Duration::from_millis(1)];
 
 /// A place in the queue of this process's threads; dropping it lets the next thread pass.
 pub(super) struct Place<H: Host> {
@@ -139,28 +139,34 @@ impl<'a, H: Host> Waiting<'a, H> {
         let host = self.lock.host.clone();
         let watched = host.watch(self.waiter(), file);
         let mut pauses = pauses(watched);
-        let mut woken = Woken::TimedOut;
-        loop {
-            if self.attempts(file, woken)? {
-                return Ok(true);
-            }
+        // A release before the watch would be missed.
+        let mut taken = self.attempt(file)?;
+        while !taken {
             if !is_current(&self.lock.host, self.path, id)? {
                 return Ok(false);
             }
             let longest = pauses.next().expect("there is always another pause");
-            woken = self.sleep(Some(jittered(longest, host.random())))?;
+            let until = self.until(Some(jittered(longest, host.random())))?;
+            let mode = self.mode;
+            let woken = host.wait_flock(self.waiter(), until, file, mode);
+            taken = match woken.map_err(|errno| Error::host("lock the file", self.path, errno))? {
+                None => true,
+                Some(Woken::Changed) => self.retry(file)?,
+                Some(Woken::Called | Woken::TimedOut) => self.attempt(file)?,
+            };
+            if !taken {
+                self.report_if_due();
+            }
         }
+        Ok(true)
     }
 
-    /// Tries the same descriptor again: once, or with short retries if a close event was the reason.
-    fn attempts(&mut self, file: &H::File, woken: Woken) -> Result<bool> {
+    /// Tries the same descriptor again after short pauses.
+    fn retry(&mut self, file: &H::File) -> Result<bool> {
         let host = &self.lock.host;
-        let pauses: &[Duration] = if woken == Woken::Changed { &AFTER_EVENT } else { &AFTER_EVENT[..1] };
-        for pause in pauses {
-            if !pause.is_zero() {
-                // A waiter of its own, so that an event that arrives meanwhile is kept for the real wait.
-                host.wait(&mut host.waiter(), Some(host.now() + *pause));
-            }
+        for pause in AFTER_EVENT {
+            // A waiter of its own, so that an event that arrives meanwhile is kept for the real wait.
+            host.wait(&mut host.waiter(), Some(host.now() + pause));
             if self.attempt(file)? {
                 return Ok(true);
             }
@@ -175,17 +181,22 @@ impl<'a, H: Host> Waiting<'a, H> {
 
     /// Sleeps until something happens or `longest` is over, and fails if the caller's patience is.
     pub(crate) fn sleep(&mut self, longest: Option<Duration>) -> Result<Woken> {
-        self.check_patience()?;
+        let until = self.until(longest)?;
         let host = self.lock.host.clone();
+        let woken = host.wait(self.waiter(), until);
+        self.report_if_due();
+        Ok(woken)
+    }
+
+    /// Until when to sleep at most; fails if the caller's patience is over.
+    fn until(&mut self, longest: Option<Duration>) -> Result<Option<Moment>> {
+        self.check_patience()?;
         let deadline = match self.patience.wait {
             Wait::Until(deadline) => Some(deadline),
             Wait::Never | Wait::Forever => None,
         };
-        let longest = longest.map(|longest| host.now() + longest);
-        let until = [longest, self.report_due(), deadline].into_iter().flatten().min();
-        let woken = host.wait(self.waiter(), until);
-        self.report_if_due();
-        Ok(woken)
+        let longest = longest.map(|longest| self.lock.host.now() + longest);
+        Ok([longest, self.report_due(), deadline].into_iter().flatten().min())
     }
 
     pub(super) fn check_patience(&mut self) -> Result<()> {

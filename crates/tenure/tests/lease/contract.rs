@@ -11,6 +11,17 @@ macro_rules! on_each_store {
                 }
             )*)*
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            use crate::place::Place;
+            $($(
+                #[test]
+                fn $name() {
+                    crate::$module::$name(&Place::postgres());
+                }
+            )*)*
+        }
     };
 }
 
@@ -28,6 +39,7 @@ on_each_store! {
         what_is_dropped_is_released
         at_least_keeps_it_from_others
         at_most_ends_it
+        at_most_ends_it_whoever_renews
         the_list_shows_every_name
         threads_get_in_one_by_one
         a_forked_child_neither_holds_nor_releases;
@@ -36,6 +48,8 @@ on_each_store! {
         the_keeper_hears_of_it_by_itself
         a_store_that_does_not_answer_costs_the_lease
         a_store_that_hangs_costs_it_too
+        nobody_waits_for_a_renewal_that_hangs
+        a_reason_is_shown_without_what_moves_a_terminal
         a_store_that_is_away_for_a_moment_costs_nothing
         a_grant_whose_answer_was_lost_is_given_back
         a_release_that_fails_leaves_the_rest_to_time

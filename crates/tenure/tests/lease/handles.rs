@@ -38,6 +38,9 @@ pub(crate) fn a_handle_outlives_its_lease(place: &Place) {
     assert_eq!(again, handle);
     let lasts = other.renew(&handle, None).unwrap();
     assert!(lasts <= LONG && lasts > LONG - Duration::from_secs(60), "{lasts:?}");
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        assert!(other.renew(&handle, Some(ttl)).unwrap_err().is_rejected());
+    }
     let lasts = other.renew(&handle, Some(SHORT)).unwrap();
     assert!(lasts <= SHORT, "{lasts:?}");
     eventually("its end", || other.holder(("a b", "é/1")).unwrap().unwrap().occupancy == Occupancy::Free);
@@ -90,6 +93,15 @@ pub(crate) fn a_handle_is_released_and_resumed_by_anyone(place: &Place) {
     other.renew(&late, Some(LONG)).unwrap();
     let resumed = other.resume(&late).unwrap();
     assert_eq!((resumed.token(), resumed.is_held()), (late.token(), true));
+    drop(resumed);
+    // Unless somebody made sure that it is over.
+    let late = store.lease("a", SHORT).acquire_detached(Wait::Never).unwrap();
+    eventually("its end", || store.holder("a").unwrap().unwrap().occupancy == Occupancy::Free);
+    assert_eq!(other.force_release("a", "made sure").unwrap(), None, "nobody held it");
+    for error in [store.renew(&late, None).map(drop).unwrap_err(), store.resume(&late).map(drop).unwrap_err()]
+    {
+        assert!(error.is_lost() && error.to_string().contains("made sure"), "{error}");
+    }
 }
 
 pub(crate) fn a_detached_lease_ends_with_its_time(place: &Place) {

@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
-use tenure::lease::{LossReason, Lost, Occupancy};
+use tenure::lease::{LossDescriptor, LossReason, Lost, Occupancy};
 use tenure::{Lease, Wait};
 
-use crate::place::{LONG, Place, SHORT, eventually, soon};
+use crate::place::{LONG, PATIENCE, Place, SHORT, eventually, soon};
 use crate::stalled::{Mood, Stalled};
 use crate::worker::{Worker, tell, told};
 
@@ -20,7 +20,7 @@ use crate::worker::{Worker, tell, told};
 struct Watch {
     calls: Arc<Mutex<Vec<Lost>>>,
     wakes: Arc<Wakes>,
-    descriptor: tenure::lease::LossDescriptor,
+    descriptor: LossDescriptor,
 }
 
 #[derive(Default)]
@@ -30,6 +30,12 @@ impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Whether the descriptor is readable.
+pub(crate) fn rings(descriptor: &LossDescriptor) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&descriptor.as_fd(), PollFlags::IN)], Some(&at_once)).unwrap() == 1
 }
 
 impl Watch {
@@ -50,8 +56,7 @@ impl Watch {
     }
 
     fn rings(&self) -> bool {
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.descriptor.as_fd(), PollFlags::IN)], Some(&at_once)).unwrap() == 1
+        rings(&self.descriptor)
     }
 
     /// Waits until every way has told, and checks that each told the same, once.
@@ -125,7 +130,9 @@ fn is_lost_before_another_gets_it(place: &Place, mood: Mood, reason: &LossReason
     let lease = store.acquire("a", Duration::from_millis(900), soon()).unwrap();
     let watch = Watch::over(&lease);
     stalled.be(mood);
+    let start = Instant::now();
     let next = loop {
+        assert!(start.elapsed() < PATIENCE, "its time is never over");
         if let Some(next) = other.try_acquire("a", LONG).unwrap() {
             assert!(!lease.is_held(), "two holders");
             assert!(watch.rings(), "the kernel's timer needs no thread of ours");
@@ -151,6 +158,40 @@ pub(crate) fn a_store_that_does_not_answer_costs_the_lease(place: &Place) {
 pub(crate) fn a_store_that_hangs_costs_it_too(place: &Place) {
     // No renewal has failed: none has come back.
     is_lost_before_another_gets_it(place, Mood::Hangs, &LossReason::Expired);
+}
+
+pub(crate) fn nobody_waits_for_a_renewal_that_hangs(place: &Place) {
+    let (store, stalled) = Stalled::over(&place.connect());
+    for dropped in [false, true] {
+        let lease = store.acquire("a", Duration::from_secs(5), soon()).unwrap();
+        let calls = stalled.calls.load(Ordering::SeqCst);
+        stalled.be(Mood::Hangs);
+        eventually("the keeper is at it", || stalled.calls.load(Ordering::SeqCst) > calls);
+        let start = Instant::now();
+        if dropped {
+            drop(lease);
+        } else {
+            lease.release().unwrap();
+        }
+        assert!(start.elapsed() < PATIENCE / 2, "it waited for {:?}", start.elapsed());
+        let next = place.connect().try_acquire("a", LONG).unwrap().unwrap();
+        // The renewal comes after all, and does no harm.
+        stalled.be(Mood::Answers);
+        std::thread::sleep(Duration::from_millis(50));
+        next.renew().unwrap();
+        next.release().unwrap();
+    }
+}
+
+pub(crate) fn a_reason_is_shown_without_what_moves_a_terminal(place: &Place) {
+    let (store, other) = (place.connect(), place.connect());
+    let lease = store.acquire("a", LONG, Wait::Never).unwrap();
+    let reason = "\u{1b}[2Jgone\n\u{1f980}\u{7}";
+    other.force_release("a", reason).unwrap().unwrap();
+    let error = lease.renew().unwrap_err();
+    assert!(error.is_lost() && error.to_string().contains("gone"), "{error}");
+    assert!(!error.to_string().contains(char::is_control), "{error:?}");
+    assert_eq!(lease.lost().unwrap().reason, LossReason::Forced(reason.to_owned()));
 }
 
 pub(crate) fn a_store_that_is_away_for_a_moment_costs_nothing(place: &Place) {

@@ -1,7 +1,7 @@
 //! What leases promise, on each real store: the contract, the edges of each store, the races that other people's leases lost,
 //! and histories of clients that are stopped, killed and cut off.
 //!
-//! PostgreSQL's tests need a server: `scripts/with-postgres cargo test -p tenure --test lease`.
+//! PostgreSQL's tests need a server: `scripts/with-postgres cargo test -p tenure --all-features --test lease`.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -12,12 +12,20 @@
 
 mod contract;
 mod handles;
+mod histories;
 mod holding;
 mod losing;
+mod mounted;
 mod opening;
 mod place;
-//FILES
-//OWNERS
+#[cfg(feature = "postgres")]
+#[path = "../postgres_server/mod.rs"]
+mod postgres_server;
+mod races;
+#[cfg(feature = "postgres")]
+mod raw;
+mod sqlite_files;
+mod sqlite_owners;
 mod stalled;
 mod waiting;
 mod worker;

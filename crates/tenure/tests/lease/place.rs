@@ -27,6 +27,21 @@ impl Place {
         Place { address: format!("sqlite:{}", directory.path().join("leases.db").display()), directory }
     }
 
+    /// A database in the server that `./test` started.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Place {
+        let address = crate::postgres_server::Database::new().url();
+        Place { address, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A connection of its own that is told of releases.
+    pub(crate) fn listen(&self) -> LeaseStore {
+        match self.address.starts_with("sqlite:") {
+            true => self.connect(),
+            false => LeaseStore::connect(&format!("{}?notify=on", self.address)).unwrap(),
+        }
+    }
+
     /// A connection of its own.
     pub(crate) fn connect(&self) -> LeaseStore {
         LeaseStore::connect(&self.address).unwrap()

@@ -23,7 +23,7 @@ pub(crate) enum Mood {
     Silent,
     /// Does what it is asked for, and says that it could not be reached.
     Forgets,
-    /// Comes back with an answer only when the mood has changed, however long that takes.
+    /// A renewal comes back only when the mood has changed, however long that takes; all else is answered.
     Hangs,
 }
 
@@ -63,7 +63,8 @@ impl Stalled {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let nap = || std::thread::sleep(Duration::from_millis(1));
         match self.mood() {
-            Mood::Answers => return real(),
+            // Renewals have waited by now.
+            Mood::Answers | Mood::Hangs => return real(),
             Mood::Fails => {}
             Mood::Silent => {
                 while Native.now() < until && self.mood() == Mood::Silent {
@@ -71,14 +72,6 @@ impl Stalled {
                 }
             }
             Mood::Forgets => drop(real()?),
-            Mood::Hangs => {
-                // A test that fails meanwhile must end.
-                let longest = Native.now() + PATIENCE * 2;
-                while self.mood() == Mood::Hangs && Native.now() < longest {
-                    nap();
-                }
-                return real();
-            }
         }
         Err(Error::unreachable(self.address(), "the test says so"))
     }
@@ -94,7 +87,14 @@ impl Store for Stalled {
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
-        self.asked(until, || self.real.renew(claim, ttl, tenant, until))
+        // A test that fails meanwhile must end.
+        let longest = Native.now() + PATIENCE * 2;
+        self.asked(until, || {
+            while self.mood() == Mood::Hangs && Native.now() < longest {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.real.renew(claim, ttl, tenant, until)
+        })
     }
 
     fn release(&self, claim: &Claim, until: Moment) -> Result<Answer> {

@@ -38,7 +38,7 @@ fn handover(store: &LeaseStore, waiters: &LeaseStore) -> Duration {
 }
 
 pub(crate) fn a_release_wakes_who_waits(place: &Place) {
-    let (store, other) = (place.connect(), place.connect());
+    let (store, other) = (place.listen(), place.listen());
     let told = handover(&store, &other);
     let (deaf, _) = Stalled::telling(&other, false);
     let untold = handover(&store, &deaf);

@@ -123,6 +123,13 @@ fn a_worker_plays_its_role() {
             told().for_each(|line| tell(&line));
         }
         "keep" => crate::losing::keep(task),
+        "hold" => crate::sqlite_owners::hold(task),
+        "hammer" => crate::sqlite_owners::hammer(task),
+        "move away" => crate::sqlite_files::move_away(task),
+        "try once" => crate::sqlite_files::try_once(task),
+        "client" => crate::histories::client::run(task),
+        "race" => crate::races::race(task),
+        "race naively" => crate::races::race_naively(task),
         "open" => crate::opening::open(task),
         role => panic!("no such role: {role}"),
     }

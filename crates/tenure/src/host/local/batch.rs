@@ -388,7 +388,7 @@ impl Local {
         let queue = self.documents.get_mut(site)?;
         let lock = queue.batch(leader)?.lock;
         let (whose, waker) = queue.turn(leader);
-        if let Some(holder) = self.queues.get_mut(&lock).and_then(|queue| queue.front_mut()) {
+        if let Some(holder) = self.entries.iter_mut().find(|entry| entry.file == lock) {
             holder.thread = whose;
         }
         waker

@@ -11,7 +11,7 @@ mod batch;
 mod batch_tests;
 mod commit;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::task::Waker;
 
@@ -31,7 +31,9 @@ pub struct Occupied;
 /// The queues of one process, one for each lock file that is held or awaited, for each document and each journal.
 #[derive(Debug, Default)]
 pub struct Local {
-    queues: HashMap<FileId, VecDeque<Entry>>,
+    /// All queues in one list, which keeps its memory: a lock that is taken and released costs no allocation. The
+    /// entries of one file stand in the order of their arrival.
+    entries: Vec<Entry>,
     documents: BTreeMap<Site, batch::Queue>,
     /// Those who append to journals.
     pub journals: Journals,
@@ -40,6 +42,7 @@ pub struct Local {
 
 #[derive(Debug)]
 struct Entry {
+    file: FileId,
     ticket: Ticket,
     thread: u64,
     mode: Mode,
@@ -53,56 +56,62 @@ impl Local {
     ///
     /// [`Occupied`] if `thread` stands in that queue already.
     pub fn enter(&mut self, file: FileId, thread: u64, mode: Mode) -> Result<(Ticket, bool), Occupied> {
-        let queue = self.queues.entry(file).or_default();
-        if queue.iter().any(|entry| entry.thread == thread) {
+        if self.occupies(file, thread) {
             return Err(Occupied);
         }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        queue.push_back(Entry { ticket, thread, mode, waker: None });
-        Ok((ticket, queue.len() <= admitted(queue)))
+        self.entries.push(Entry { file, ticket, thread, mode, waker: None });
+        Ok((ticket, self.is_admitted(file, ticket)))
     }
 
     /// Whether it is this ticket's turn: nobody stands before it, or only readers before a reader. If not,
     /// `waker` is called when the turn comes.
     pub fn poll_turn(&mut self, file: FileId, ticket: Ticket, waker: &Waker) -> bool {
-        let queue = self.queues.entry(file).or_default();
-        let admitted = admitted(queue);
-        let position = queue.iter().position(|entry| entry.ticket == ticket);
-        let position = position.expect("a ticket stays in its queue until it leaves");
-        if position >= admitted {
-            queue[position].waker = Some(waker.clone());
+        let admitted = self.is_admitted(file, ticket);
+        if !admitted {
+            let own = self.entries.iter_mut().find(|entry| entry.ticket == ticket);
+            own.expect("a ticket stays in its queue until it leaves").waker = Some(waker.clone());
         }
-        position < admitted
+        admitted
     }
 
     /// Leaves the queue and returns the wakers of those whose turn has come.
     #[must_use]
     pub fn leave(&mut self, file: FileId, ticket: Ticket) -> Vec<Waker> {
-        let Some(queue) = self.queues.get_mut(&file) else { return Vec::new() };
-        queue.retain(|entry| entry.ticket != ticket);
-        if queue.is_empty() {
-            self.queues.remove(&file);
-            return Vec::new();
-        }
-        let admitted = admitted(queue);
-        queue.iter_mut().take(admitted).filter_map(|entry| entry.waker.take()).collect()
+        self.entries.retain(|entry| entry.ticket != ticket);
+        let admitted = admitted(self.queue(file));
+        let queue = self.entries.iter_mut().filter(|entry| entry.file == file);
+        queue.take(admitted).filter_map(|entry| entry.waker.take()).collect()
     }
 
     /// Whether `thread` holds or awaits the lock of this file.
     pub fn occupies(&self, file: FileId, thread: u64) -> bool {
-        self.queues.get(&file).is_some_and(|queue| queue.iter().any(|entry| entry.thread == thread))
+        self.queue(file).any(|entry| entry.thread == thread)
+    }
+
+    /// The queue of one lock file, from its head.
+    fn queue(&self, file: FileId) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.file == file)
+    }
+
+    fn is_admitted(&self, file: FileId, ticket: Ticket) -> bool {
+        self.queue(file).take(admitted(self.queue(file))).any(|entry| entry.ticket == ticket)
+    }
+
+    /// The queues one after the other, in an order that does not tell which file was asked for first.
+    fn queues(&self) -> impl Iterator<Item = (FileId, impl Iterator<Item = &Entry>)> {
+        let files: BTreeSet<FileId> = self.entries.iter().map(|entry| entry.file).collect();
+        files.into_iter().map(|file| (file, self.queue(file)))
     }
 
     /// Hashes all that a step of `thread` can be told by these queues, for the checker: two moments that give the same
     /// number are the same to it, whatever they are to others. Whom it wakes is no matter to it.
     pub fn hash_view<S: Hasher>(&self, thread: u64, state: &mut S) {
-        let mut queues: Vec<_> = self.queues.iter().collect();
-        queues.sort_by_key(|(file, _)| **file);
-        for (file, queue) in queues {
-            let own = queue.iter().position(|entry| entry.thread == thread);
-            let readers = queue.iter().all(|entry| entry.mode == Mode::Shared);
-            (file, own, admitted(queue), readers).hash(state);
+        for (file, mut queue) in self.queues() {
+            let readers = self.queue(file).all(|entry| entry.mode == Mode::Shared);
+            let own = queue.position(|entry| entry.thread == thread);
+            (file, own, admitted(self.queue(file)), readers).hash(state);
         }
         for (site, queue) in &self.documents {
             site.hash(state);
@@ -113,17 +122,15 @@ impl Local {
 
     /// Whether no lock, document or journal is held or awaited.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty() && self.documents.is_empty() && self.journals.is_idle()
+        self.entries.is_empty() && self.documents.is_empty() && self.journals.is_idle()
     }
 }
 
 impl Hash for Local {
     /// The same number for queues in which the same threads wait for the same things in the same order.
     fn hash<S: Hasher>(&self, state: &mut S) {
-        let mut queues: Vec<_> = self.queues.iter().collect();
-        queues.sort_by_key(|(file, _)| **file);
-        for (file, queue) in queues {
-            (file, queue.len()).hash(state);
+        for (file, queue) in self.queues() {
+            (file, self.queue(file).count()).hash(state);
             for entry in queue {
                 (entry.thread, entry.mode, entry.waker.is_some()).hash(state);
             }
@@ -134,8 +141,8 @@ impl Hash for Local {
 }
 
 /// How many entries at the head of the queue may go to the kernel now.
-fn admitted(queue: &VecDeque<Entry>) -> usize {
-    let readers = queue.iter().take_while(|entry| entry.mode == Mode::Shared).count();
+fn admitted<'a>(queue: impl Iterator<Item = &'a Entry>) -> usize {
+    let readers = queue.take_while(|entry| entry.mode == Mode::Shared).count();
     readers.max(1)
 }
 

@@ -26,8 +26,8 @@ pub(super) enum What {
     Denied,
     /// The tables are not what they have to be.
     Foreign,
-    /// The tables are those of a later version.
-    Later,
+    /// The tables are those of a later version, or this process has no part in the store.
+    Unsupported,
     /// There is no such database.
     NoDatabase,
     /// Anything else that the server says.
@@ -56,7 +56,7 @@ impl Failure {
             }
             What::Denied => Error::denied(path, text),
             What::Foreign => Error::foreign(path, text),
-            What::Later => Error::unsupported(path, text),
+            What::Unsupported => Error::unsupported(path, text),
             What::NoDatabase => {
                 Error::uncreatable(path, format!("{text}. Create it with `createdb`, or name another"))
             }
@@ -96,10 +96,18 @@ fn without_code(error: &tokio_postgres::Error) -> Failure {
     let tls = io
         .and_then(std::io::Error::get_ref)
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
-    let what = if error.is_closed() || io.is_some() && !tls { What::Broken } else { What::Unreachable };
     let text = match source {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    Failure::new(what, text)
+    match () {
+        () if text.ends_with("password missing") => Failure::new(
+            What::Denied,
+            "the server wants a password: set PGPASSWORD, or put it in the address",
+        ),
+        () if error.is_closed() || io.is_some() && !tls => Failure::new(What::Broken, text),
+        // No way to prove who we are that both sides know.
+        () if text.starts_with("authentication error") => Failure::new(What::Denied, text),
+        () => Failure::new(What::Unreachable, text),
+    }
 }

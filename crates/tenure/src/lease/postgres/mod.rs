@@ -6,8 +6,8 @@
 //! the environment is used; neither is ever shown. Besides the options of [`tokio_postgres`] there are these:
 //!
 //! - `sslmode`: `disable`; `prefer` (default: encrypted if the server can); `require`; `verify-ca`; `verify-full`. **Only the last
-//!   two check whom we talk to**, by the authorities in the file `sslrootcert` or else those of the system. `require` with
-//!   `sslrootcert` is `verify-ca`, as with libpq.
+//!   two check whom we talk to**, by the authorities in the file `sslrootcert` or else those of the system: without
+//!   that, whoever sits in between can ask for the password in clear. `require` with `sslrootcert` is `verify-ca`, as with libpq.
 //! - `notify=on`: releases are told by `NOTIFY`, and waiters listen: the next holder has the lease a round trip later, not at its
 //!   next poll. Releaser and waiter need it. The price: one more connection for a store that waits, and commits that notify
 //!   queue up on the server, one behind the other.
@@ -66,6 +66,9 @@ use crate::wait::Moment;
 /// How long a store may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
+/// By how much later than the driver's own limit a caller leaves: the answer may be on its way.
+const GRACE: Duration = Duration::from_millis(50);
+
 /// How long an abandoned lease is waited for before the caller goes on, and it is taken back in the background.
 const ABANDON_MAX: Duration = Duration::from_millis(500);
 
@@ -123,7 +126,7 @@ impl Postgres {
             Ok(Some(Err(failure))) => failure,
             Ok(None) => silent(),
             Err(runtime::Forked) => Failure::new(
-                What::Later,
+                What::Unsupported,
                 "this process was forked from the one that opened the store; open it again here",
             ),
         };
@@ -163,9 +166,6 @@ impl Postgres {
         })
     }
 }
-
-/// By how much later than the driver's own limit a caller leaves: the answer may be on its way.
-const GRACE: Duration = Duration::from_millis(50);
 
 fn read(row: &tokio_postgres::Row) -> std::result::Result<Lease, Failure> {
     Lease::read(row).map_err(|problem| {

@@ -141,7 +141,8 @@ impl Pool {
         });
         match timeout_at(limit, told).await {
             Ok(Ok((answer, session))) => {
-                if !answer.as_ref().is_err_and(Failure::passes) {
+                // After an error another one is made: this one may be broken, or lead to a server that is no primary any more.
+                if answer.is_ok() {
                     self.keep(session);
                 }
                 answer

@@ -42,7 +42,7 @@ pub(super) async fn ensure(session: &mut Session) -> Result<(), Failure> {
     match version(session).await? {
         Some(VERSION) => check_columns(session).await,
         Some(later) if later > VERSION => Err(Failure::new(
-            What::Later,
+            What::Unsupported,
             format!(
                 "its tables are of version {later}, this program knows version {VERSION}; use a later one"
             ),

@@ -26,7 +26,7 @@ macro_rules! free {
     ) };
 }
 
-/// How long the row `l` may be renewed for: the time to live ($4), or what is left of its limit, if it has one (SQL's `least`
+/// How long the row `l` may be renewed for, from now on: the time to live ($4), or what is left of its limit, if it has one (SQL's `least`
 /// passes over a null).
 macro_rules! left {
     () => { concat!("greatest(least($4::bigint, l.granted_us + l.at_most_us - ", now!(), "), 0)") };
@@ -70,7 +70,8 @@ pub(super) const RENEW: &str = concat!(
         "SELECT l.name FROM tenure_lease l WHERE l.name = $1 AND l.owner = $2 AND l.fence = $3 FOR UPDATE",
     "), kept AS (",
         "UPDATE tenure_lease l SET holder = coalesce($5::text, l.holder), ",
-        "expires_us = ", now!(), " + $6::bigint + ", left!(), ", term_us = $6 + ", left!(), " ",
+        "expires_us = $6::bigint + least(", now!(), " + $4::bigint, l.granted_us + l.at_most_us), ",
+        "term_us = $6 + ", left!(), " ",
         "FROM mine WHERE l.name = mine.name AND l.owner = $2 AND l.fence = $3 RETURNING l.*",
     ") SELECT true AS done, ", shown!(), " FROM kept l ",
     "UNION ALL SELECT false, ", shown!(), " FROM tenure_lease l WHERE l.name = $1 AND NOT EXISTS (SELECT FROM kept)",

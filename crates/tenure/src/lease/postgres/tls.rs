@@ -9,7 +9,7 @@
 //! | `verify-full` | yes | the same, and made out to the host in the address |
 //!
 //! Trusted are the authorities in the file `sslrootcert`, else those of the system. Where nothing is checked, whoever sits
-//! between us and the server can read and change everything but the password (which SCRAM does not show).
+//! between us and the server can read and change everything, and ask for the password in clear.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use self::schema::{Found, Problem};
 use super::row::{self, Now, Row};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
-use super::{Entry, Name, Tenant};
+use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
@@ -67,8 +67,11 @@ impl Sqlite {
     /// Opens the database, and makes it if it is missing.
     pub(super) fn open(path: &Path) -> Result<Sqlite> {
         let host = Native;
+        // The program may change its directory; and SQLite would take a name like `:memory:` for something else than a file.
+        let path = std::path::absolute(path)
+            .map_err(|error| Error::failed(path, format!("the current directory can't be told: {error}")))?;
         // The side files lie beside the real file, whatever path leads to it.
-        let path = crate::target::resolve(&host, path, "database")?;
+        let path = crate::target::resolve(&host, &path, "database")?;
         refuse_network(&path)?;
         let boot = host.identity().boot.ok_or_else(|| {
             let problem = "the kernel's boot id can't be read (/proc/sys/kernel/random/boot_id), which times are kept with";
@@ -127,6 +130,7 @@ impl Sqlite {
         let now = self.now()?;
         let row = schema::read(&transaction, name.as_str()).map_err(failed)?;
         let (changed, outcome) = step(row, &now);
+        // SQLite leaves a page alone that would be as it was: a refusal costs no sync.
         if let Some(row) = changed {
             schema::write(&transaction, &row).map_err(failed)?;
         }
@@ -188,12 +192,11 @@ impl Store for Sqlite {
         {
             return Ok(Attempt::Held(Box::new(self.entry(&row, &now)?)));
         }
-        let attempt = self.change(&ask.name, until, |row, now| {
+        self.change(&ask.name, until, |row, now| {
             let (row, attempt) = row::acquire(row, ask, now, is_dead);
             let attempt = attempt.ok_or_else(|| self.not_ours(&row));
             (Some(row), attempt)
-        })?;
-        attempt
+        })?
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, until: Moment) -> Result<Answer> {
@@ -215,7 +218,7 @@ impl Store for Sqlite {
                 None => (None, None),
             })?;
         self.announce();
-        broken.transpose()
+        Ok(broken.transpose()?.filter(|entry| entry.occupancy != Occupancy::Free))
     }
 
     fn look(&self, name: &Name, until: Moment) -> Result<Option<Entry>> {
