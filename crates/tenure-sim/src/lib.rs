@@ -20,6 +20,7 @@
 //! - power: times, modes and owners are on the disk at once (so a renewal is never lost by a power loss); a write is
 //!   torn in its middle only; only settings of journals have both a fault and a power loss; no second power loss comes
 //!   during recovery, but a scenario may begin with what a first one left;
+//! - leases: the keeper's thread beside its caller's, more than one name, a store that forgets what it acknowledged;
 //! - a change in doubt is one from its process's first call on, whether or not it was begun in truth;
 //! - a file's number is used again in one order only: the one that was freed last goes first.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed expectation is how a test fails"))]

@@ -35,7 +35,6 @@ fn sleep_sets_leave_out_no_state() {
         ("broken-batch-told-early", Setting::of(2, 1).crashes(1)),
         ("combine", Setting::of(2, 1).crashes(1)),
         ("lease", Setting::of(2, 1).crashes(1)),
-        ("lease", Setting::of(2, 1).ticks(1, Duration::from_secs(10))),
         ("lease-late", Setting::of(3, 1).fault(&[Fault::Late])),
         ("lease-force", Setting::of(3, 1)),
     ] {
@@ -55,8 +54,6 @@ fn every_reduction_sees_the_same_ends() {
         ("broken-flock-without-inode-check", Setting::of(2, 1)),
         ("broken-stamp-failure", Setting::of(2, 1).crashes(1)),
         ("broken-flock-without-inode-check", Setting::of(2, 1).crashes(1)),
-        ("broken-lease-two-steps", Setting::of(2, 1)),
-        ("broken-lease-fence-two-steps", Setting::of(3, 1)),
     ] {
         let scenario = Scenario { caught_as: None, judge: |_| Ok(()), ..named(name) };
         let (mut expected, mut most) = (None, 0);

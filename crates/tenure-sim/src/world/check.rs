@@ -43,7 +43,11 @@ impl Check {
         let valid = |until: Option<Moment>| until.is_none_or(|until| clock(process) < until);
         self.asking.retain(|other| *other != process);
         match note {
-            Note::Asks => self.asking.push(process),
+            Note::Asks => {
+                self.asking.push(process);
+                // In which order they came to it decides nothing.
+                self.asking.sort_unstable();
+            }
             Note::Enter(until) => {
                 let other = self.believer(process, &clock).filter(|_| valid(until));
                 self.inside.push((process, until));
@@ -66,7 +70,10 @@ impl Check {
                 }
             }
             // As late as possible: with the call that comes next.
-            Note::Leave => self.leaving.push(process),
+            Note::Leave => {
+                self.leaving.push(process);
+                self.leaving.sort_unstable();
+            }
             Note::Begin => self.changing.push(process),
             Note::Acked | Note::Refused | Note::Doubtful => {
                 self.changing.retain(|other| *other != process);

@@ -180,7 +180,10 @@ impl World {
                 let foot = none.read(self.name(path));
                 self.existing(path).map_or(foot, |slot| foot.read(self.flock(slot)))
             }
-            Op::IsLocal(_) | Op::Id(_) | Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
+            Op::IsLocal(_)
+            | Op::Id(_)
+            | Op::Answer
+            | Op::Note(Note::Sometimes(_) | Note::Round(_) | Note::Leave) => none,
             Op::Process(pid) | Op::WatchEnd(_, pid) => {
                 let named = (0..self.processes.len()).filter(|other| self.processes[*other].pid == *pid);
                 named.fold(none, |foot, other| foot.read(bit(&Resource::Life(other))))
@@ -203,9 +206,12 @@ impl World {
             Op::Ask(question) => {
                 let foot = self.deciding(none);
                 // Whoever is robbed by force is not asked what it believes.
-                if matches!(question, Question::Break(..)) { foot.write(bit(&Resource::Check)) } else { foot }
+                if matches!(**question, Question::Break(..)) {
+                    foot.write(bit(&Resource::Check))
+                } else {
+                    foot
+                }
             }
-            Op::Answer => none,
             Op::Nature(Nature::Deliver) => self.deciding(none).write(bit(&Resource::Check)),
             Op::Nature(_) => none.write(bit(&Resource::Leases)),
             Op::Fenced(step) => none.access(bit(&Resource::Fence), !matches!(step, Fenced::Look(_))),

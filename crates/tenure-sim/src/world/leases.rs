@@ -6,7 +6,7 @@
 //!
 //! The rules:
 //!
-//! - A token that is given is larger than all that were given before, unless it is given to its owner again.
+//! - A token that is given is larger than all that were given before; who has the lease already keeps the one that it has.
 //! - Nobody is given what another still believes it holds, with right by its own clock; unless that was ended by force.
 //! - Nobody is told that it renewed what is not its own.
 //! - What is fenced accepts no token after a larger one.
@@ -313,6 +313,10 @@ impl World {
                 self.leases.forced.extend(robbed);
             }
             if let Some((token, owner)) = &has {
+                if had.as_ref().is_some_and(|(_, before)| before == owner) {
+                    self.check
+                        .break_rule(format!("P{process} has another token for what it had already: {token}"));
+                }
                 self.given(process, *token, owner);
             }
         }
