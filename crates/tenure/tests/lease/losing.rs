@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -181,6 +181,24 @@ pub(crate) fn nobody_waits_for_a_renewal_that_hangs(place: &Place) {
         next.renew().unwrap();
         next.release().unwrap();
     }
+}
+
+pub(crate) fn who_is_told_may_use_and_drop_the_lease(place: &Place) {
+    let store = place.connect();
+    let slot = Arc::<Mutex<Option<Lease>>>::default();
+    let (tell, told) = mpsc::channel();
+    let kept = slot.clone();
+    let request = store.lease("a", Duration::from_secs(3)).on_loss(move |_| {
+        let lease = kept.lock().unwrap().take().unwrap();
+        let lost = !lease.is_held() && lease.renew().unwrap_err().is_lost() && lease.lost().is_some();
+        drop(lease);
+        tell.send(lost).unwrap();
+    });
+    *slot.lock().unwrap() = Some(request.acquire(Wait::Never).unwrap());
+    // The keeper hears of it, and tells.
+    place.connect().force_release("a", "so").unwrap().unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "who was told waits for the one who tells");
+    assert!(place.connect().try_acquire("a", LONG).unwrap().is_some());
 }
 
 pub(crate) fn a_reason_is_shown_without_what_moves_a_terminal(place: &Place) {
