@@ -264,8 +264,8 @@ fn the_watchdog_keeps_nothing_open() {
     rustix::process::kill_process(rustix::process::Pid::from_raw(watchdog).unwrap(), Signal::KILL).unwrap();
     tenure.kill().unwrap();
     tenure.wait().unwrap();
-    std::io::Read::read_to_end(&mut { reader }, &mut Vec::new()).unwrap();
     eventually("nothing is left of the group", || group_members(group).is_empty());
+    std::io::Read::read_to_end(&mut { reader }, &mut Vec::new()).unwrap();
     assert_eq!(attempt(path), Some(75), "nobody was left to release the lease");
 }
 

@@ -186,10 +186,9 @@ fn insist(ctx: &Ctx) {
             kept.look();
             return kept.release();
         }
-        Ok(None) => return,
         Err(error) if error.is_unreachable() => {}
-        // It was too late by its own count; and what it gave back may have been lost on the way.
-        Err(_) => return,
+        // Another has it; or it was too late by its own count, and what it gave back may have been lost on the way.
+        Ok(None) | Err(_) => return,
     }
     match Kept::acquire(ctx, Wait::Never, TTL) {
         Ok(Some(kept)) => {

@@ -214,33 +214,44 @@ impl<H: Host> Hold<H> {
     }
 
     fn ask_to_renew(&self, tenant: Option<&Tenant>) -> Result<()> {
-        self.ensure_own()?;
-        let _turn = locked(&self.turn);
         self.ensure_held()?;
+        let asked = self.ask_in_turn(tenant);
+        // Here, not while it is this thread's turn: who is told of a loss may use the lease, or drop it.
+        self.ensure_held()?;
+        asked
+    }
+
+    fn ask_in_turn(&self, tenant: Option<&Tenant>) -> Result<()> {
+        let _turn = locked(&self.turn);
         let began = self.host.now();
+        {
+            let mut view = self.view();
+            if view.over || view.tenancy.loss(began).is_some() {
+                return Ok(());
+            }
+        }
         // No longer, so that another attempt is left if this one is never answered.
         let until = self.deadline().min(began + (self.ttl / ATTEMPTS).min(RENEWAL_MAX));
         let answer = self.store.renew(&self.claim, self.ttl, tenant, until);
+        let now = self.host.now();
+        let mut view = self.view();
         match answer {
-            Ok(Answer::Done { lasts }) => {
-                let mut view = self.view();
-                // An answer that came too late revives nothing.
-                if !view.over && view.tenancy.loss(self.host.now()).is_none() {
-                    view.tenancy.confirmed(began, lasts);
-                    if let Some(alarm) = &view.alarm {
-                        // A descriptor that is there can be set; if not, it rings at the earlier moment, which is safe.
-                        let _rings_early = alarm.set(view.tenancy.deadline());
-                    }
+            // An answer that came too late revives nothing.
+            Ok(Answer::Done { lasts }) if !view.over && view.tenancy.loss(now).is_none() => {
+                view.tenancy.confirmed(began, lasts);
+                if let Some(alarm) = &view.alarm {
+                    // A descriptor that is there can be set; if not, it rings at the earlier moment, which is safe.
+                    let _rings_early = alarm.set(view.tenancy.deadline());
                 }
             }
-            Ok(Answer::Lost(reason)) => self.view().tenancy.refused(reason),
+            Ok(Answer::Done { .. }) => {}
+            Ok(Answer::Lost(reason)) => view.tenancy.refused(reason),
             Err(error) => {
-                self.view().tenancy.failed(self.host.now());
-                self.ensure_held()?;
+                view.tenancy.failed(now);
                 return Err(error);
             }
         }
-        self.ensure_held()
+        Ok(())
     }
 
     /// Gives the lease up. Whatever comes of it, this process holds it no longer.

@@ -49,6 +49,7 @@ on_each_store! {
         a_store_that_does_not_answer_costs_the_lease
         a_store_that_hangs_costs_it_too
         nobody_waits_for_a_renewal_that_hangs
+        who_is_told_may_use_and_drop_the_lease
         a_reason_is_shown_without_what_moves_a_terminal
         a_store_that_is_away_for_a_moment_costs_nothing
         a_grant_whose_answer_was_lost_is_given_back

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use tenure::lease::{LossDescriptor, LossReason, Lost, Occupancy};
 use tenure::{Lease, Wait};
 
-use crate::place::{LONG, PATIENCE, Place, SHORT, eventually, soon};
+use crate::place::{LONG, PATIENCE, Place, eventually, soon};
 use crate::stalled::{Mood, Stalled};
 use crate::worker::{Worker, tell, told};
 
@@ -127,7 +127,7 @@ pub(crate) fn the_keeper_hears_of_it_by_itself(place: &Place) {
 fn is_lost_before_another_gets_it(place: &Place, mood: Mood, reason: &LossReason) {
     let (store, stalled) = Stalled::over(&place.connect());
     let other = place.connect();
-    let lease = store.acquire("a", Duration::from_millis(900), soon()).unwrap();
+    let lease = store.acquire("a", Duration::from_secs(2), soon()).unwrap();
     let watch = Watch::over(&lease);
     stalled.be(mood);
     let start = Instant::now();
@@ -183,6 +183,24 @@ pub(crate) fn nobody_waits_for_a_renewal_that_hangs(place: &Place) {
     }
 }
 
+pub(crate) fn who_is_told_may_use_and_drop_the_lease(place: &Place) {
+    let store = place.connect();
+    let slot = Arc::<Mutex<Option<Lease>>>::default();
+    let (tell, told) = mpsc::channel();
+    let kept = slot.clone();
+    let request = store.lease("a", Duration::from_secs(3)).on_loss(move |_| {
+        let lease = kept.lock().unwrap().take().unwrap();
+        let lost = !lease.is_held() && lease.renew().unwrap_err().is_lost() && lease.lost().is_some();
+        drop(lease);
+        tell.send(lost).unwrap();
+    });
+    *slot.lock().unwrap() = Some(request.acquire(Wait::Never).unwrap());
+    // The keeper hears of it, and tells.
+    place.connect().force_release("a", "so").unwrap().unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true), "who was told waits for the one who tells");
+    assert!(place.connect().try_acquire("a", LONG).unwrap().is_some());
+}
+
 pub(crate) fn a_reason_is_shown_without_what_moves_a_terminal(place: &Place) {
     let (store, other) = (place.connect(), place.connect());
     let lease = store.acquire("a", LONG, Wait::Never).unwrap();
@@ -228,7 +246,7 @@ pub(crate) fn a_grant_whose_answer_was_lost_is_given_back(place: &Place) {
 pub(crate) fn a_release_that_fails_leaves_the_rest_to_time(place: &Place) {
     let (store, stalled) = Stalled::over(&place.connect());
     for dropped in [false, true] {
-        let lease = store.acquire("a", SHORT, soon()).unwrap();
+        let lease = store.acquire("a", Duration::from_secs(1), soon()).unwrap();
         stalled.be(Mood::Fails);
         if dropped {
             drop(lease);
@@ -254,7 +272,7 @@ pub(crate) fn keep(task: &serde_json::Value) {
 }
 
 pub(crate) fn a_stop_of_the_process_is_noticed(place: &Place) {
-    let mut worker = Worker::start("keep", &json!({ "address": place.address, "ttl_ms": 1000 }));
+    let mut worker = Worker::start("keep", &json!({ "address": place.address, "ttl_ms": 2000 }));
     assert_eq!(worker.hear(), "held");
     worker.signal(rustix::process::Signal::STOP);
     let next = place.connect().acquire("a", LONG, soon()).unwrap();
