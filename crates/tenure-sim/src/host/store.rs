@@ -86,7 +86,11 @@ impl Store for SimStore {
     }
 
     fn renew(&self, claim: &Claim, ttl: Duration, tenant: Option<&Tenant>, _until: Moment) -> Result<Answer> {
-        self.answer(Question::Renew(claim.clone(), ttl, tenant.cloned()))
+        let answer = self.answer(Question::Renew(claim.clone(), ttl, tenant.cloned()))?;
+        if matches!(answer, Answer::Lost(_)) {
+            with_world(|world| world.leases.refused.push(self.host.process));
+        }
+        Ok(answer)
     }
 
     fn release(&self, claim: &Claim, _until: Moment) -> Result<Answer> {

@@ -366,6 +366,9 @@ impl World {
         }
         let tells_of_holding =
             matches!(note, Note::Enter(_) | Note::Extend(_) | Note::StillHeld | Note::Believes);
+        if tells_of_holding && self.leases.refused.contains(&process) {
+            self.check.break_rule(format!("P{process} holds what the store has told it that it lost"));
+        }
         if tells_of_holding && self.leases.is_forced(process) {
             // Whoever was robbed of a lease by force may take it for its own until it asks the store.
             return;

@@ -9,6 +9,7 @@
 //! - A token that is given is larger than all that were given before; who has the lease already keeps the one that it has.
 //! - Nobody is given what another still believes it holds, with right by its own clock; unless that was ended by force.
 //! - Nobody is told that it renewed what is not its own.
+//! - Who has heard from the store that its lease is lost holds it no more.
 //! - What is fenced accepts no token after a larger one.
 
 use std::hash::{Hash, Hasher};
@@ -108,6 +109,8 @@ pub struct Leases {
     given: Vec<(i64, String, usize)>,
     /// Processes whose lease was ended by force, until they are given it again.
     forced: Vec<usize>,
+    /// Processes that have heard that their lease is lost, until they are given it again.
+    pub refused: Vec<usize>,
     /// When a lease was given or renewed last, in true time.
     last_kept: Duration,
     /// How long after that the lease was given to another.
@@ -117,7 +120,7 @@ pub struct Leases {
 }
 
 impl Hash for Leases {
-    /// Leaves out what never changes.
+    /// Leaves out what never changes, and what follows from the processes' histories.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         (self.down, &self.row, self.ahead_us, &self.in_flight).hash(hasher);
         (&self.given, &self.forced, self.last_kept, self.idle_for, self.fence).hash(hasher);
@@ -137,6 +140,7 @@ impl Default for Leases {
             in_flight: Vec::new(),
             given: Vec::new(),
             forced: Vec::new(),
+            refused: Vec::new(),
             last_kept: Duration::ZERO,
             idle_for: Duration::ZERO,
             fence: 0,
@@ -359,6 +363,7 @@ impl World {
         }
         self.leases.idle_for = self.time - self.leases.last_kept;
         self.leases.forced.retain(|forced| *forced != process);
+        self.leases.refused.retain(|refused| *refused != process);
         self.leases.given.push((token, owner.to_owned(), process));
     }
 }
