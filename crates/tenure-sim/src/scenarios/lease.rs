@@ -25,6 +25,10 @@ pub(crate) const NAME: &str = "plan";
 /// How long it lasts.
 pub(crate) const TTL: Duration = Duration::from_secs(10);
 
+/// Just before a holder takes its lease for lost, by a clock like the store's, and by a slow one.
+const JUST_BEFORE: Duration = Duration::from_millis(9_890);
+const JUST_BEFORE_SLOW: Duration = Duration::from_millis(9_990);
+
 /// By how much a store's clock may jump, where it may.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,7 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(2, 1).ticks(2, HALF),
+                Setting::of(2, 1).ticks(1, JUST_BEFORE),
                 Setting::of(2, 1).crashes(2).ticks(2, HALF),
                 Setting::of(3, 1).crashes(1).ticks(1, HALF),
                 Setting::of(2, 1).ticks(3, HALF).long(),
@@ -89,6 +94,7 @@ pub(super) fn all() -> Vec<Scenario> {
             },
             settings: vec![
                 Setting::of(3, 1).ticks(2, HALF),
+                Setting::of(3, 1).ticks(1, JUST_BEFORE_SLOW),
                 Setting::of(2, 1).ticks(3, HALF).long(),
                 Setting::of(3, 1).crashes(1).ticks(2, HALF).long(),
                 Setting::of(4, 1).ticks(2, HALF).long(),

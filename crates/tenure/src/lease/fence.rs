@@ -54,7 +54,8 @@ pub const RAISE: &str = "INSERT INTO tenure_fence AS f (resource, token, holder)
 /// The token of the resource `$1`, and who had it.
 pub const NEWEST: &str = "SELECT token, holder FROM tenure_fence WHERE resource = $1";
 
-/// A transaction that has begun, for [`raise`]: two calls that every driver has.
+/// A transaction that has begun, for [`raise`]: two calls that every driver has. Here for `rusqlite` (feature `sqlite`); for
+/// `tokio-postgres`, which is asynchronous, see `raise_postgres` (feature `postgres`).
 pub trait Sql {
     /// Runs a statement with these three parameters and says how many rows it changed.
     ///
@@ -84,6 +85,28 @@ pub fn raise(transaction: &mut impl Sql, resource: &str, token: Token, holder: &
         0 => Err(refusal(resource, token, transaction.query(NEWEST, resource).map_err(failed)?)),
         _ => Ok(()),
     }
+}
+
+/// [`raise`] in a transaction of `tokio-postgres`.
+///
+/// # Errors
+///
+/// As for [`raise`].
+#[cfg(feature = "postgres")]
+pub async fn raise_postgres(
+    transaction: &tokio_postgres::Transaction<'_>,
+    resource: &str,
+    token: Token,
+    holder: &str,
+) -> Result<()> {
+    let failed =
+        |error: tokio_postgres::Error| Error::driver(Path::new(resource), "raise the fence", error.into());
+    let raised = transaction.execute(RAISE, &[&resource, &token.number(), &holder]).await.map_err(failed)?;
+    if raised > 0 {
+        return Ok(());
+    }
+    let newest = transaction.query_opt(NEWEST, &[&resource]).await.map_err(failed)?;
+    Err(refusal(resource, token, newest.map(|row| (row.get(0), row.get(1)))))
 }
 
 fn refusal(resource: &str, token: Token, newest: Option<(i64, String)>) -> Error {
