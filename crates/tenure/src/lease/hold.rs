@@ -235,9 +235,18 @@ impl<H: Host> Hold<H> {
 
     fn ask_to_renew(&self, tenant: Option<&Tenant>) -> Result<()> {
         self.ensure_own()?;
-        let _turn = locked(&self.turn);
+        let asked = self.question(tenant);
         self.ensure_held()?;
+        asked
+    }
+
+    /// Asks and notes the answer, and tells nobody of a loss while that takes its turn: who is told may ask something, too.
+    fn question(&self, tenant: Option<&Tenant>) -> Result<()> {
+        let _turn = locked(&self.turn);
         let began = self.host.now();
+        if self.view().tenancy.loss(began).is_some() {
+            return Ok(());
+        }
         // No longer, so that another attempt is left if this one is never answered.
         let until = self.deadline().min(began + (self.ttl / ATTEMPTS).min(RENEWAL_MAX));
         let answer = self.store.renew(&self.claim, self.ttl, tenant, until);
@@ -256,11 +265,10 @@ impl<H: Host> Hold<H> {
             Ok(Answer::Lost(reason)) => self.view().tenancy.refused(reason),
             Err(error) => {
                 self.view().tenancy.failed(self.host.now());
-                self.ensure_held()?;
                 return Err(error);
             }
         }
-        self.ensure_held()
+        Ok(())
     }
 
     /// Gives the lease up. Whatever comes of it, this process holds it no longer.
