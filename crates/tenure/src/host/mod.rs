@@ -32,6 +32,8 @@ pub use alarm::Alarm;
 pub use local::{
     Answer, Content, Draft, Journals, Local, Occupied, Outcome, Parcel, Place, Site, Standing, Ticket, Wishes,
 };
+#[cfg(feature = "sqlite")]
+pub(crate) use native::is_mount_point;
 pub use native::{Native, NativeWaiter, wall_clock};
 pub(crate) use notice::{bell, ring};
 pub use numbered::{Request, Settled, flock_numbered};

@@ -118,6 +118,17 @@ const LOCAL_FILE_SYSTEMS: [(u32, &str); 10] = [
     (0x794c_7630, "overlay"),
 ];
 
+/// Whether something is mounted at this very path; `false` where the kernel does not tell (before Linux 5.8).
+#[cfg(feature = "sqlite")]
+pub(crate) fn is_mount_point(path: &Path) -> Result<bool> {
+    match fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, fs::StatxFlags::empty()) {
+        Ok(statx) => Ok(statx.stx_attributes.contains(fs::StatxAttributes::MOUNT_ROOT)),
+        // EPERM: a sandbox that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 fn mode_bits(mode: u32) -> fs::Mode {
     fs::Mode::from_raw_mode(mode & 0o7777)
 }

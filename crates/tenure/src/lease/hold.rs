@@ -87,7 +87,12 @@ impl<H: Host> Hold<H> {
     }
 
     /// Why the lease is lost, if it is: a deadline that has passed counts, whether anybody noticed or not.
+    ///
+    /// Not in a forked child: nobody renews its copy, and the descriptor that it would ring is its parent's.
     pub(super) fn lost(&self) -> Option<Lost> {
+        if !self.is_own() {
+            return None;
+        }
         let now = self.host.now();
         let reason = {
             let mut view = self.view();
@@ -121,6 +126,9 @@ impl<H: Host> Hold<H> {
 
     /// Calls `tell` at the loss; at once if that has happened.
     pub(super) fn on_loss(&self, tell: Arc<LossFn>) {
+        if !self.is_own() {
+            return;
+        }
         if let Some(lost) = self.lost() {
             return tell(&lost);
         }
@@ -138,6 +146,9 @@ impl<H: Host> Hold<H> {
 
     /// Wakes `waker` at the loss, unless it has been told already.
     pub(super) fn wake_at_loss(&self, waker: &Waker) -> Option<Lost> {
+        if !self.is_own() {
+            return None;
+        }
         {
             let mut view = self.view();
             if !view.told && !view.wakers.iter().any(|known| known.will_wake(waker)) {
@@ -149,6 +160,7 @@ impl<H: Host> Hold<H> {
 
     /// The descriptor that becomes readable at the loss.
     pub(super) fn alarm(&self) -> Result<Arc<Alarm>> {
+        self.ensure_own()?;
         let mut view = self.view();
         if let Some(alarm) = &view.alarm {
             return Ok(alarm.clone());
@@ -166,9 +178,14 @@ impl<H: Host> Hold<H> {
         target(&*self.store, &self.claim.name)
     }
 
-    /// Fails in a forked child; before a mutex is locked, which a thread of the parent may have held at the fork.
+    /// Whether this is the process that has the lease. To be asked before a mutex is locked, which a thread of a forked child's
+    /// parent may have held at the fork.
+    fn is_own(&self) -> bool {
+        self.host.process_mark() == self.process
+    }
+
     fn ensure_own(&self) -> Result<()> {
-        if self.host.process_mark() == self.process {
+        if self.is_own() {
             return Ok(());
         }
         let problem =
@@ -186,6 +203,9 @@ impl<H: Host> Hold<H> {
 
     /// From when on the lease is lost unless it is renewed.
     pub(super) fn deadline(&self) -> Moment {
+        if !self.is_own() {
+            return Moment::from_clock(Duration::ZERO);
+        }
         self.view().tenancy.deadline()
     }
 
@@ -281,7 +301,7 @@ impl<H: Host> Hold<H> {
 
     /// Releases a lease whose guard is dropped. Its store frees it in time if this can't.
     pub(super) fn drop_held(&self) {
-        if self.host.process_mark() == self.process {
+        if self.is_own() {
             let _expires = self.release_within(DROP_MAX);
         }
     }

@@ -42,9 +42,11 @@ on_each_store! {
         at_most_ends_it_whoever_renews
         the_list_shows_every_name
         threads_get_in_one_by_one
-        a_forked_child_neither_holds_nor_releases;
+        a_forked_child_neither_holds_nor_releases
+        a_forked_child_tells_of_no_loss;
     losing:
         who_is_robbed_is_told_by_every_way_once
+        who_is_told_may_ask_the_lease
         the_keeper_hears_of_it_by_itself
         a_store_that_does_not_answer_costs_the_lease
         a_store_that_hangs_costs_it_too

@@ -459,3 +459,21 @@ pub(crate) fn a_forked_child_neither_holds_nor_releases(place: &Place) {
     lease.take().unwrap().release().unwrap();
     assert!(is_free(&place.connect(), "a"));
 }
+
+pub(crate) fn a_forked_child_tells_of_no_loss(place: &Place) {
+    let lease = place.connect().acquire("a", SHORT, Wait::Never).unwrap();
+    let told = std::sync::Arc::new(AtomicBool::new(false));
+    let tell = told.clone();
+    lease.on_loss(move |_| tell.store(true, Ordering::SeqCst));
+    // It is the parent's, too: what the child sets it to, the parent hears.
+    let descriptor = lease.descriptor().unwrap();
+    in_child(|| {
+        // Nobody renews the child's copy.
+        std::thread::sleep(2 * SHORT);
+        assert!(lease.lost().is_none() && !lease.is_held());
+        lease.on_loss(|lost| panic!("{lost}"));
+        assert!(lease.descriptor().is_err() && lease.remaining().is_zero());
+        assert!(!told.load(Ordering::SeqCst), "the parent's function was called in the child");
+    });
+    drop(descriptor);
+}

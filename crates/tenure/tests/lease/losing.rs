@@ -103,6 +103,22 @@ pub(crate) fn who_is_robbed_is_told_by_every_way_once(place: &Place) {
     assert!(next.is_held() && store.try_acquire("a", LONG).unwrap().is_none(), "the robbed one released it");
 }
 
+pub(crate) fn who_is_told_may_ask_the_lease(place: &Place) {
+    let store = place.connect();
+    let lease = Arc::new(store.acquire("a", LONG, Wait::Never).unwrap());
+    let (told, heard) = std::sync::mpsc::channel();
+    let asked = Arc::downgrade(&lease);
+    lease.on_loss(move |_| {
+        told.send(asked.upgrade().is_some_and(|lease| lease.renew().is_err_and(|e| e.is_lost()))).unwrap();
+    });
+    store.force_release("a", "so").unwrap();
+    let renewed = lease.clone();
+    // Not joined: it would hang, if the call below did.
+    let renewal = std::thread::spawn(move || renewed.renew());
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok(true));
+    assert!(renewal.join().unwrap().unwrap_err().is_lost());
+}
+
 pub(crate) fn the_keeper_hears_of_it_by_itself(place: &Place) {
     let (store, other) = (place.connect(), place.connect());
     let told = Arc::<Mutex<Vec<Lost>>>::default();

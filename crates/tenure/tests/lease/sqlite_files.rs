@@ -222,6 +222,42 @@ fn a_symbolic_link_leads_to_the_same_leases() {
 }
 
 #[test]
+fn a_database_with_two_names_is_refused_by_both() {
+    let place = Place::sqlite();
+    let store = place.connect();
+    let held = store.acquire("a", LONG, Wait::Never).unwrap();
+    let other = place.directory().join("other.db");
+    fs::hard_link(place.file(), &other).unwrap();
+    for path in [&other, &place.file()] {
+        let error = LeaseStore::connect(&format!("sqlite:{}", path.display())).map(drop).unwrap_err();
+        assert!(error.is_unsupported() && error.to_string().contains("2 names"), "{error}");
+    }
+    // It does not cost those who are at work their leases, a backup by links for instance.
+    held.renew().unwrap();
+    fs::remove_file(other).unwrap();
+    assert!(place.connect().try_acquire("a", LONG).unwrap().is_none());
+}
+
+#[test]
+fn a_database_that_is_mounted_as_a_single_file_is_refused() {
+    let place = Place::sqlite();
+    made(&place);
+    let other = place.directory().join("other.db");
+    fs::write(&other, "").unwrap();
+    let file = place.file();
+    let bind = [std::ffi::OsStr::new("--bind"), file.as_os_str()];
+    match Mounted::new(bind, &other) {
+        Ok(mounted) => {
+            let address = format!("sqlite:{}", mounted.path().display());
+            let error = LeaseStore::connect(&address).map(drop).unwrap_err();
+            assert!(error.is_unsupported() && error.to_string().contains("single file"), "{error}");
+            mounted.unmount();
+        }
+        Err(reason) => skip("a_database_that_is_mounted_as_a_single_file_is_refused", &reason),
+    }
+}
+
+#[test]
 fn a_database_that_is_deleted_or_replaced_is_noticed() {
     for replaced in [false, true] {
         let place = Place::sqlite();

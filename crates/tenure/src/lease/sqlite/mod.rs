@@ -29,7 +29,7 @@ use super::row::{self, Now, Row};
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
 use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
-use crate::host::{Errno, FileId, Host, Native, Open, directory_of};
+use crate::host::{Errno, FileId, Host, Native, Open, directory_of, is_mount_point};
 use crate::lock::{Lock, State, judge_owner, shares_processes};
 use crate::wait::{Moment, Wait};
 
@@ -73,6 +73,7 @@ impl Sqlite {
         // The side files lie beside the real file, whatever path leads to it.
         let path = crate::target::resolve(&host, &path, "database")?;
         refuse_network(&path)?;
+        refuse_other_names(&path)?;
         let boot = host.identity().boot.ok_or_else(|| {
             let problem = "the kernel's boot id can't be read (/proc/sys/kernel/random/boot_id), which times are kept with";
             Error::unsupported(&path, problem)
@@ -289,6 +290,26 @@ fn refuse_network(path: &Path) -> Result<()> {
         }
         Err(errno) => Err(Error::host("open the directory of the database", path, errno)),
     }
+}
+
+/// SQLite's journal of changes lies beside the name by which the file was opened. Who comes by another name in another directory, or
+/// by a name of its own in this one, sees neither the changes nor the locks: the same lease would be given out twice.
+fn refuse_other_names(path: &Path) -> Result<()> {
+    let fail = |errno| Error::host("look at the database", path, errno);
+    let links = match Native.stat(path) {
+        Ok(stat) => stat.links,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(fail(errno)),
+    };
+    let problem = if links > 1 {
+        format!("has {links} names (hard links). Make the others symbolic links")
+    } else if is_mount_point(path).map_err(fail)? {
+        "is mounted as a single file, and has another name elsewhere. Mount its directory".to_owned()
+    } else {
+        return Ok(());
+    };
+    let risk = "who opens the database by another name would be given leases that are held";
+    Err(Error::unsupported(path, format!("{problem}: {risk}")))
 }
 
 fn open_database(path: &Path, address: &str, turns: &Turns, until: Moment) -> Result<Opened> {
