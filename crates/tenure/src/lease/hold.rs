@@ -50,7 +50,10 @@ struct View {
     told: bool,
     keeper: Option<Waker>,
     on_loss: Vec<Arc<LossFn>>,
-    wakers: Vec<Waker>,
+    /// Of the futures that wait, each with its number.
+    wakers: Vec<(u64, Waker)>,
+    /// The number of the next future.
+    next: u64,
     alarm: Option<Arc<Alarm>>,
 }
 
@@ -77,7 +80,8 @@ impl<H: Host> Hold<H> {
     ) -> Hold<H> {
         let on_loss = on_loss.into_iter().collect();
         let (keeper, wakers, alarm) = (None, Vec::new(), None);
-        let view = Mutex::new(View { tenancy, over: false, told: false, keeper, on_loss, wakers, alarm });
+        let (over, told, next) = (false, false, 0);
+        let view = Mutex::new(View { tenancy, over, told, keeper, on_loss, wakers, next, alarm });
         let process = host.process_mark();
         Hold { host, store, claim, tenant, ttl, turn: Mutex::new(()), view, process }
     }
@@ -120,7 +124,7 @@ impl<H: Host> Hold<H> {
             wake(view.keeper.take());
             (std::mem::take(&mut view.on_loss), std::mem::take(&mut view.wakers))
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
         tell.iter().for_each(|tell| tell(lost));
     }
 
@@ -144,18 +148,35 @@ impl<H: Host> Hold<H> {
         }
     }
 
-    /// Wakes `waker` at the loss, unless it has been told already.
-    pub(super) fn wake_at_loss(&self, waker: &Waker) -> Option<Lost> {
+    /// Wakes `waker` at the loss, unless it has been told already. `number` is that of the future that asks, which gets it here.
+    pub(super) fn wake_at_loss(&self, number: &mut Option<u64>, waker: &Waker) -> Option<Lost> {
         if !self.is_own() {
             return None;
         }
         {
             let mut view = self.view();
-            if !view.told && !view.wakers.iter().any(|known| known.will_wake(waker)) {
-                view.wakers.push(waker.clone());
+            if !view.told {
+                let number = *number.get_or_insert(view.next);
+                view.next = view.next.max(number + 1);
+                match view.wakers.iter_mut().find(|(known, _)| *known == number) {
+                    Some((_, known)) => known.clone_from(waker),
+                    None => view.wakers.push((number, waker.clone())),
+                }
             }
         }
         self.lost()
+    }
+
+    /// The future with this number waits no more: its task need not be kept for as long as the lease.
+    pub(super) fn wake_no_more(&self, number: u64) {
+        if self.is_own() {
+            let mut view = self.view();
+            let place = view.wakers.iter().position(|(known, _)| *known == number);
+            let waker = place.map(|place| view.wakers.swap_remove(place));
+            // What a waker does when it is dropped is its executor's affair.
+            drop(view);
+            drop(waker);
+        }
     }
 
     /// The descriptor that becomes readable at the loss.

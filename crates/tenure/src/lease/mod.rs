@@ -417,7 +417,7 @@ impl<H: Host> Lease<H> {
 
     /// Completes when the lease is lost. It needs no particular executor.
     pub fn loss(&self) -> Loss<H> {
-        Loss { hold: self.hold.clone() }
+        Loss { hold: self.hold.clone(), number: None }
     }
 }
 
@@ -462,12 +462,23 @@ impl AsFd for LossDescriptor {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Loss<H: Host = Native> {
     hold: Arc<Hold<H>>,
+    /// Once it was polled.
+    number: Option<u64>,
 }
 
 impl<H: Host> Future for Loss<H> {
     type Output = Lost;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Lost> {
-        self.hold.wake_at_loss(context.waker()).map_or(Poll::Pending, Poll::Ready)
+        let Loss { hold, number } = self.get_mut();
+        hold.wake_at_loss(number, context.waker()).map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<H: Host> Drop for Loss<H> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.hold.wake_no_more(number);
+        }
     }
 }

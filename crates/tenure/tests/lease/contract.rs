@@ -47,6 +47,7 @@ on_each_store! {
     losing:
         who_is_robbed_is_told_by_every_way_once
         who_is_told_may_ask_the_lease
+        a_future_that_is_dropped_leaves_nothing_behind
         the_keeper_hears_of_it_by_itself
         a_store_that_does_not_answer_costs_the_lease
         a_store_that_hangs_costs_it_too

@@ -1,7 +1,7 @@
 //! How a holder finds out that it holds no more.
 
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
-use tenure::lease::{LossDescriptor, LossReason, Lost, Occupancy};
+use tenure::lease::{Loss, LossDescriptor, LossReason, Lost, Occupancy};
 use tenure::{Lease, Wait};
 
 use crate::place::{LONG, PATIENCE, Place, eventually, soon};
@@ -20,6 +20,8 @@ use crate::worker::{Worker, tell, told};
 struct Watch {
     calls: Arc<Mutex<Vec<Lost>>>,
     wakes: Arc<Wakes>,
+    /// Wakes nobody once it is dropped.
+    _future: Pin<Box<Loss>>,
     descriptor: LossDescriptor,
 }
 
@@ -46,11 +48,11 @@ impl Watch {
             move |lost| calls.lock().unwrap().push(lost.clone())
         });
         let waker = Waker::from(wakes.clone());
-        let mut future = pin!(lease.loss());
+        let mut future = Box::pin(lease.loss());
         for _ in 0..2 {
             assert_eq!(future.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
         }
-        let watch = Watch { calls, wakes, descriptor: lease.descriptor().unwrap() };
+        let watch = Watch { calls, wakes, _future: future, descriptor: lease.descriptor().unwrap() };
         assert!(!watch.rings());
         watch
     }
@@ -117,6 +119,28 @@ pub(crate) fn who_is_told_may_ask_the_lease(place: &Place) {
     let renewal = std::thread::spawn(move || renewed.renew());
     assert_eq!(heard.recv_timeout(PATIENCE), Ok(true));
     assert!(renewal.join().unwrap().unwrap_err().is_lost());
+}
+
+pub(crate) fn a_future_that_is_dropped_leaves_nothing_behind(place: &Place) {
+    let store = place.connect();
+    let lease = store.acquire("a", LONG, Wait::Never).unwrap();
+    let [wakes, gone] = [(); 2].map(|()| Arc::new(Wakes::default()));
+    let [waker, gone_waker] = [wakes.clone(), gone.clone()].map(Waker::from);
+    let mut kept = pin!(lease.loss());
+    // The waker of the last poll counts, whoever polled before.
+    for waker in [&gone_waker, &waker] {
+        assert!(kept.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    drop(gone_waker);
+    for _ in 0..100 {
+        let of_a_task = Waker::from(gone.clone());
+        assert!(pin!(lease.loss()).poll(&mut Context::from_waker(&of_a_task)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&gone), 1, "wakers are kept of futures that are gone");
+    store.force_release("a", "so").unwrap();
+    assert!(lease.renew().unwrap_err().is_lost());
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+    assert!(kept.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
 }
 
 pub(crate) fn the_keeper_hears_of_it_by_itself(place: &Place) {
