@@ -398,7 +398,7 @@ pub(crate) fn threads_get_in_one_by_one(place: &Place) {
 
 /// Runs `work` in a real forked child, with the state that a fork leaves.
 #[expect(unsafe_code, reason = "fork is what this test is about")]
-fn in_child(work: impl FnOnce()) {
+pub(crate) fn in_child(work: impl FnOnce()) {
     // SAFETY: glibc keeps its allocator usable in the child, and the child leaves by _exit.
     let child = match unsafe { libc::fork() } {
         0 => {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tenure::lease::Occupancy;
 use tenure::{LeaseStore, Wait};
 
+use crate::holding::in_child;
 use crate::place::{LONG, Place, eventually, soon};
 use crate::stalled::Stalled;
 use crate::worker::{Worker, tell, told};
@@ -180,4 +181,22 @@ fn no_process_is_left_without_a_turn() {
     let common = turns(&place, |_| "common".to_owned());
     assert!(common.iter().all(|turns| *turns > 0), "{common:?}");
     assert_eq!(place.connect().holder("common").unwrap().unwrap().token.number(), common.iter().sum::<i64>());
+}
+
+#[test]
+fn a_forked_child_does_not_close_its_parents_database() {
+    let place = Place::sqlite();
+    let mut store = Some(place.connect());
+    let opened = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let files = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        files.filter(|file| file.starts_with(place.directory()) && !file.is_dir()).count()
+    };
+    let before = opened();
+    assert!(before > 0);
+    in_child(|| {
+        drop(store.take());
+        assert_eq!(opened(), before, "SQLite has closed what is its parent's");
+    });
+    assert!(store.unwrap().try_acquire("a", LONG).unwrap().is_some());
 }

@@ -18,7 +18,7 @@
 mod schema;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) struct Sqlite {
     turns: Turns,
     notice: PathBuf,
     boot: String,
-    connection: Mutex<Opened>,
+    connection: Arc<Mutex<Opened>>,
     /// SQLite's connections must not be used in a forked child.
     process: u64,
 }
@@ -86,7 +86,7 @@ impl Sqlite {
         let address = format!("sqlite:{}", path.display());
         let turns = Turns { queue: Lock::flock(beside("-queue")), turn: Lock::flock(beside("-turn")) };
         let until = host.now() + OPEN_MAX;
-        let connection = Mutex::new(open_database(&path, &address, &turns, until)?);
+        let connection = Arc::new(Mutex::new(open_database(&path, &address, &turns, until)?));
         let (notice, process) = (beside("-notice"), host.process_mark());
         Ok(Sqlite { path, address, turns, notice, boot, connection, process })
     }
@@ -178,6 +178,16 @@ impl Sqlite {
         };
         // If this fails, the waiters find out by looking, within a quarter of a second.
         drop(open());
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        // A forked child must not close its copy either: SQLite would roll back what another thread was writing at the fork, in
+        // memory that it shares with the parent, whose change would be lost after it was acknowledged.
+        if Native.process_mark() != self.process {
+            let _never_dropped = std::mem::ManuallyDrop::new(self.connection.clone());
+        }
     }
 }
 
