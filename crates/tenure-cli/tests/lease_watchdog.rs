@@ -255,6 +255,30 @@ fn a_watchdog_that_is_stopped_is_stood_in_for() {
     assert_nothing_left(group, watchdog);
 }
 
+/// It has read nothing for so long that the pipe to it is full.
+#[test]
+fn nobody_waits_for_a_watchdog_that_is_stopped() {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let directory = directory();
+    let path = directory.path();
+    let holder = Running::holding(&mut lease_run(path, &["--ttl", "6s", "--grace", "1s"], WITNESS));
+    let group = group(path);
+    let watchdog = watchdog(group);
+    kill_process(watchdog, Signal::STOP).unwrap();
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    let pipe = format!("/proc/{}/fd/0", watchdog.as_raw_nonzero());
+    let mut pipe = std::fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(pipe).unwrap();
+    for length in [4096, 1] {
+        while pipe.write(&vec![b'\n'; length]).is_ok() {}
+    }
+    let broken = tenure(path, ["lease", "break", "sqlite:l.db#job", "--reason", "moving house", "--yes"]);
+    assert_eq!(broken.code(), Some(0), "{}", broken.stderr);
+    assert_eq!(holder.ended().code(), Some(79));
+    assert_nothing_left(group, watchdog);
+}
+
 /// Signals that are meant for all that is called so, or sent to the group, do not take the watchdog away.
 #[test]
 fn the_watchdog_answers_no_signal() {

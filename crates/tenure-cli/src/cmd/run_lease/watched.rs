@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
+use rustix::io::{ioctl_fionbio, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tenure::host::{Host, Native, inherit_nothing};
 use tenure::lease::{Lease, Lost};
@@ -69,7 +69,7 @@ impl Watchdog {
     /// There is no command after all.
     pub(super) fn dismiss(self) {
         let ((mut orders, _), mut process) = self.split();
-        tell(&mut orders, Order::Ended);
+        let _dead_or_full = tell(&mut orders, Order::Ended);
         drop(orders);
         // It ends with its orders at the latest.
         let _ended = process.wait();
@@ -104,6 +104,11 @@ pub(super) fn report(
     said: &Once,
 ) -> bool {
     let mut killed = false;
+    let mut told = schedule.deadline();
+    // The pipe to a watchdog that is stopped becomes full. Who waited there could not kill the command.
+    if let Err(errno) = ioctl_fionbio(&orders, true) {
+        output::tell(format_args!("the watchdog may be waited for: {errno}"));
+    }
     loop {
         let now = Native.now();
         let pause = match schedule.step(now) {
@@ -132,7 +137,7 @@ pub(super) fn report(
         };
         match events.recv_timeout(pause) {
             Ok(Event::Lost(lost)) => {
-                tell(&mut orders, Order::Lost);
+                let _dead_or_full = tell(&mut orders, Order::Lost);
                 schedule.asked(Native.now());
                 // Last: standard error may be a pipe that nobody empties.
                 said.call_once(|| {
@@ -140,7 +145,7 @@ pub(super) fn report(
                 });
             }
             Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => {
-                tell(&mut orders, Order::Ended);
+                let _dead_or_full = tell(&mut orders, Order::Ended);
                 if killed {
                     end(&watchdog);
                 }
@@ -149,9 +154,11 @@ pub(super) fn report(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let deadline = lease.deadline();
-        if deadline != schedule.deadline() && !schedule.was_asked() {
-            tell(&mut orders, Order::Renewed(deadline));
+        if !schedule.was_asked() {
             schedule.renewed(deadline);
+            if deadline != told && tell(&mut orders, Order::Renewed(deadline)) {
+                told = deadline;
+            }
         }
     }
 }
@@ -167,7 +174,8 @@ fn end(watchdog: &OwnedFd) {
     }
 }
 
-fn tell(orders: &mut ChildStdin, order: Order) {
-    // It fails if the watchdog is dead, which is noticed by another way.
-    let _dead = orders.write_all(order.line().as_bytes());
+/// Whether there was room for it. An order is written as a whole or not at all (pipe(7)).
+fn tell(orders: &mut ChildStdin, order: Order) -> bool {
+    // It also fails if the watchdog is dead, which is noticed by another way.
+    orders.write_all(order.line().as_bytes()).is_ok()
 }
