@@ -152,6 +152,19 @@ fn a_lease_is_broken_when_somebody_insists() {
 }
 
 #[test]
+fn a_lease_without_its_option_is_no_lock_file() {
+    let directory = directory();
+    for address in ["sqlite:l.db#job", "postgres://me:secret@b/c#job"] {
+        let ended = tenure(directory.path(), ["run", address, "--", "true"]);
+        assert_eq!(ended.code(), Some(64), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--lease") && !ended.stderr.contains("secret"), "{}", ended.stderr);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let ended = tenure(directory.path(), ["run", "./sqlite:l.db#job", "--", "true"]);
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+}
+
+#[test]
 fn nonsense_is_a_matter_of_usage() {
     let directory = directory();
     let path = directory.path();

@@ -21,6 +21,7 @@ use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
+use tenure::lease::{Address, split};
 use tenure::{Held, Lock, Lost, Wait};
 
 use super::run_lease;
@@ -37,8 +38,20 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
     }
 }
 
+/// A lock file of this name would be no lease; and an address may have a password in it, which no message shows.
+fn refuse_address(path: &Path) -> Result<(), Failure> {
+    let (address, name) = split(path.to_str().unwrap_or_default());
+    if name.is_none() || Address::parse(address).is_err() {
+        return Ok(());
+    }
+    let problem =
+        "this is the address of a lease: put --lease before it (or `./`, if a lock file is called so)";
+    Err(Failure::new(Exit::Usage, problem))
+}
+
 fn run_locked(args: &Run, path: &Path) -> Result<ExitCode, Failure> {
     check(args)?;
+    refuse_address(path)?;
     let (loss, losses) = channel();
     let held = acquire(args, path, loss)?;
     let signals = signals::catch(&signals::PASSED_ON)?;
