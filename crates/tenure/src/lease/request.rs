@@ -98,7 +98,7 @@ impl<H: Host> Request<H> {
 
     /// Acquires the lease, waiting as long as `wait` allows, and has a thread renew it until it is released.
     ///
-    /// A question to the store takes ten seconds at most, and may take one second even if `wait` allows less. A store that can't be
+    /// A question to the store takes ten seconds at most, also for [`Wait::Never`], and may take one second even if `wait` allows less. A store that can't be
     /// reached fails the first attempt; while a caller waits, it may be away.
     ///
     /// No order among those who wait is promised.
@@ -302,7 +302,7 @@ impl<'a, H: Host> Acquisition<'a, H> {
     fn deadline(&self) -> Option<Moment> {
         match self.patience.wait {
             Wait::Until(deadline) => Some(deadline),
-            // The second is that of every question.
+            // Who does not wait for the lease waits for the answer, as long as who waits for ever.
             Wait::Never | Wait::Forever => None,
         }
     }

@@ -370,7 +370,7 @@ fn what_may_not_be_written_is_said_so() {
     fs::set_permissions(place.directory(), PermissionsExt::from_mode(0o777)).unwrap();
     made(&place);
     // The database is another's, and may only be read.
-    for suffix in ["", "-queue", "-notice"] {
+    for suffix in ["", "-queue", "-turn", "-notice"] {
         let path = place.directory().join(format!("leases.db{suffix}"));
         if path.exists() {
             fs::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
@@ -378,13 +378,34 @@ fn what_may_not_be_written_is_said_so() {
     }
     let said = answer("a database that can't be written");
     assert!(said.contains("permission true") && said.contains("leases.db"), "{said}");
-    fs::set_permissions(place.file(), PermissionsExt::from_mode(0o666)).unwrap();
+    for suffix in ["", "-queue", "-turn", "-notice"] {
+        let path = place.directory().join(format!("leases.db{suffix}"));
+        if path.exists() {
+            fs::set_permissions(path, PermissionsExt::from_mode(0o666)).unwrap();
+        }
+    }
     // SQLite made them by the mode that the database had.
     for suffix in ["-wal", "-shm"] {
         let _not_there = fs::remove_file(place.directory().join(format!("leases.db{suffix}")));
     }
     assert_eq!(answer("a database that may be written"), "done");
     worker.finish();
+}
+
+/// Whoever can lock the queue keeps the writers out, so it must not be for readers.
+#[test]
+fn the_files_beside_it_are_for_those_who_may_write_it() {
+    for (mode, beside) in [(0o600, 0o600), (0o644, 0o600), (0o664, 0o660), (0o666, 0o666)] {
+        let place = Place::sqlite();
+        fs::write(place.file(), "").unwrap();
+        fs::set_permissions(place.file(), PermissionsExt::from_mode(mode)).unwrap();
+        place.connect().acquire("a", LONG, Wait::Never).unwrap().release().unwrap();
+        for suffix in ["-queue", "-turn", "-notice"] {
+            let path = place.directory().join(format!("leases.db{suffix}"));
+            let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, beside, "{suffix} of {mode:o}: {found:o}");
+        }
+    }
 }
 
 #[test]

@@ -66,7 +66,8 @@ use crate::wait::Moment;
 /// How long a store may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// By how much later than the driver's own limit a caller leaves: the answer may be on its way.
+/// How much earlier than its caller leaves the driver gives up, so that what it has to say still arrives; a fifth of the time if that
+/// is less.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// How long an abandoned lease is waited for before the caller goes on, and it is taken back in the background.
@@ -118,10 +119,10 @@ impl Postgres {
         T: Send + 'static,
         F: Future<Output = std::result::Result<T, Failure>> + Send + 'static,
     {
-        let start = Native.now();
-        let limit = Instant::now() + until.since(start).min(Duration::from_secs(86_400));
+        let time = until.since(Native.now()).min(Duration::from_secs(86_400));
+        let limit = Instant::now() + time.saturating_sub(GRACE.min(time / 5));
         let silent = || Failure::new(What::Unreachable, "it did not answer in time");
-        let problem = match self.runtime.wait_for(until + GRACE, question(limit)) {
+        let problem = match self.runtime.wait_for(until, question(limit)) {
             Ok(Some(Ok(answer))) => return Ok(answer),
             Ok(Some(Err(failure))) => failure,
             Ok(None) => silent(),
@@ -291,6 +292,16 @@ impl Store for Postgres {
             self.runtime.begin(listen::listen(Arc::downgrade(&self.board), self.pool.target().clone()));
         }
         Notice::Called(Box::new(registration))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // A forked child has the memory of the threads of its parent, and the mutexes as they were, but not the threads: nothing in
+        // there may be touched, and the connections are the parent's.
+        if self.runtime.is_forked() {
+            let _never_dropped = std::mem::ManuallyDrop::new((self.pool.clone(), self.board.clone()));
+        }
     }
 }
 

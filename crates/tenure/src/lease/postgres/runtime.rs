@@ -31,7 +31,7 @@ impl Runtime {
         until: Moment,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Result<Option<T>, Forked> {
-        if self.process != Native.process_mark() {
+        if self.is_forked() {
             return Err(Forked);
         }
         let mut waiter = Native.waiter();
@@ -52,6 +52,11 @@ impl Runtime {
         }
     }
 
+    /// Whether this process is a fork of the one that opened the store.
+    pub(super) fn is_forked(&self) -> bool {
+        self.process != Native.process_mark()
+    }
+
     /// Runs the future in the background.
     pub(super) fn begin(&self, future: impl Future<Output = ()> + Send + 'static) {
         if let Some(inner) = &self.inner {
@@ -63,8 +68,13 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         // A plain drop would wait for the thread, and may not happen on a thread of another event loop at all.
-        if let Some(inner) = self.inner.take() {
-            inner.shutdown_background();
+        match self.inner.take() {
+            // Its thread is the parent's.
+            Some(inner) if self.is_forked() => {
+                let _never_dropped = std::mem::ManuallyDrop::new(inner);
+            }
+            Some(inner) => inner.shutdown_background(),
+            None => {}
         }
     }
 }

@@ -30,7 +30,7 @@ use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
 use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of, is_mount_point};
-use crate::lock::{Lock, State, judge_owner, shares_processes};
+use crate::lock::{Creation, Lock, State, judge_owner, shares_processes};
 use crate::wait::{Moment, Wait};
 
 /// How long opening may take: others may be making the tables.
@@ -45,10 +45,37 @@ pub(super) struct Sqlite {
     address: String,
     turns: Turns,
     notice: PathBuf,
+    side: Side,
     boot: String,
     connection: Arc<Mutex<Opened>>,
     /// SQLite's connections must not be used in a forked child.
     process: u64,
+}
+
+/// Who may use the files beside the database: those who may write it. Whoever else could lock them would keep the writers out.
+#[derive(Clone, Copy)]
+struct Side {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl Side {
+    /// Makes an empty database if there is none, so that there is something to go by.
+    fn of(path: &Path) -> Result<Side> {
+        // Opened only if it is new: to close a database that this process has open would drop SQLite's locks on it.
+        match Native.open(path, Open::New { mode: 0o644 }) {
+            Ok(_) | Err(Errno::EXIST | Errno::ROFS) => {}
+            Err(errno) => return Err(Error::host("create the database", path, errno)),
+        }
+        let stat = Native.stat(path).map_err(|errno| Error::host("look at the database", path, errno))?;
+        let writers = stat.mode & 0o222;
+        Ok(Side { mode: writers | writers << 1, uid: stat.uid, gid: stat.gid })
+    }
+
+    fn creation(self) -> Creation {
+        Creation::Like { mode: self.mode, uid: self.uid, gid: self.gid }
+    }
 }
 
 /// The right to write, and the right to wait for it.
@@ -84,11 +111,13 @@ impl Sqlite {
             PathBuf::from(name)
         };
         let address = format!("sqlite:{}", path.display());
-        let turns = Turns { queue: Lock::flock(beside("-queue")), turn: Lock::flock(beside("-turn")) };
+        let side = Side::of(&path)?;
+        let lock = |suffix| Lock::flock(beside(suffix)).created_as(side.creation());
+        let turns = Turns { queue: lock("-queue"), turn: lock("-turn") };
         let until = host.now() + OPEN_MAX;
         let connection = Arc::new(Mutex::new(open_database(&path, &address, &turns, until)?));
         let (notice, process) = (beside("-notice"), host.process_mark());
-        Ok(Sqlite { path, address, turns, notice, boot, connection, process })
+        Ok(Sqlite { path, address, turns, notice, side, boot, connection, process })
     }
 
     fn now(&self) -> Result<Now> {
@@ -173,7 +202,11 @@ impl Sqlite {
     /// Tells those who wait.
     fn announce(&self) {
         let open = || match Native.open(&self.notice, Open::Read) {
-            Err(Errno::NOENT) => Native.open(&self.notice, Open::New { mode: 0o644 }),
+            Err(Errno::NOENT) => {
+                let made = Native.open(&self.notice, Open::New { mode: 0o600 })?;
+                Native.set_mode(&made, self.side.mode)?;
+                Ok(made)
+            }
             opened => opened,
         };
         // If this fails, the waiters find out by looking, within a quarter of a second.
@@ -323,7 +356,11 @@ fn refuse_other_names(path: &Path) -> Result<()> {
 }
 
 fn open_database(path: &Path, address: &str, turns: &Turns, until: Moment) -> Result<Opened> {
-    let _turn = turns.next(address, until)?;
+    let turn = match turns.next(address, until) {
+        // Who may only read changes nothing.
+        Err(error) if error.is_permission() => Err(error),
+        turn => Ok(turn?),
+    };
     let open = || -> std::result::Result<Connection, Problem> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -331,6 +368,9 @@ fn open_database(path: &Path, address: &str, turns: &Turns, until: Moment) -> Re
         let mut connection = Connection::open_with_flags(path, flags)?;
         patience(&connection, until)?;
         if let Found::ToMigrate { from } = schema::look(&connection, path)? {
+            if let Err(error) = turn {
+                return Err(Problem::Ours(error));
+            }
             connection.pragma_update(None, "journal_mode", "wal")?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             schema::migrate(&transaction, from)?;
