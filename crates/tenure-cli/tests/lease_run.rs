@@ -16,7 +16,9 @@ use std::path::Path;
 
 use common::{Ended, directory, names, tenure};
 use rustix::process::Signal;
-use support::{HOLD, Running, Stray, eventually, group_members, lease_run, python, stat, tenure_command};
+use support::{
+    HOLD, NOTE_SIGNALS, Running, Stray, eventually, group_members, lease_run, python, stat, tenure_command,
+};
 
 const TTL: [&str; 2] = ["--ttl", "60s"];
 
@@ -128,20 +130,6 @@ fn a_lease_is_kept_for_as_long_as_it_was_wished() {
     assert_eq!(ended.code(), Some(75), "{}", ended.stderr);
     assert!(ended.stderr.contains("is kept for another 59m"), "{}", ended.stderr);
 }
-
-/// A command that notes each signal in the file `signals`, until there is a file `stop`.
-const NOTE_SIGNALS: &str = "
-import os, signal, sys, time
-def note(number, frame):
-    with open('signals', 'a') as file:
-        file.write(signal.Signals(number).name + '\\n')
-for name in sys.argv[1:]:
-    signal.signal(signal.Signals[name], note)
-print('held', flush=True)
-while not os.path.exists('stop'):
-    time.sleep(0.01)
-sys.exit(5)
-";
 
 #[test]
 fn a_signal_reaches_the_command_once() {

@@ -16,7 +16,7 @@ use std::process::Command;
 
 use common::{TENURE, directory, run, skip};
 use rustix::process::Signal;
-use support::{Running, eventually, python};
+use support::{NOTE_SIGNALS, Running, eventually, python};
 
 /// What is passed on, with the names that Python has for it.
 const SIGNALS: [(Signal, &str); 9] = [
@@ -30,21 +30,6 @@ const SIGNALS: [(Signal, &str); 9] = [
     (Signal::CONT, "SIGCONT"),
     (Signal::WINCH, "SIGWINCH"),
 ];
-
-/// A command that notes each signal in the file `signals`, until there is a file `stop`. Not in sh, which
-/// makes one of two signals that come while it waits for a child.
-const NOTE_SIGNALS: &str = "
-import os, signal, sys, time
-def note(number, frame):
-    with open('signals', 'a') as file:
-        file.write(signal.Signals(number).name + '\\n')
-for name in sys.argv[1:]:
-    signal.signal(signal.Signals[name], note)
-print('held', flush=True)
-while not os.path.exists('stop'):
-    time.sleep(0.01)
-sys.exit(5)
-";
 
 /// Runs a command in a terminal of its own, to which it passes its input on, and ends as that ends.
 const TERMINAL: &str = "

@@ -149,7 +149,7 @@ impl fmt::Display for Holders {
 }
 
 /// A duration in the two coarsest units that fit, as `2m 5s`.
-pub(crate) struct Age(pub(crate) Duration);
+pub struct Age(pub Duration);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -42,11 +42,16 @@ pub(crate) fn site<H: Host>(host: &H, target: &Path) -> Result<Site> {
     Ok(Site { directory, name: target.file_name().unwrap_or_default().to_owned() })
 }
 
+/// The file beside `target` whose name is its own and this suffix. A path without a name, `/` say, has been refused as no file.
+pub(crate) fn beside(target: &Path, suffix: &str) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    target.with_file_name(name)
+}
+
 /// The name of the lock file beside it.
 pub(crate) fn lock_path(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
-    target.with_file_name(name)
+    beside(target, ".lock")
 }
 
 /// `lock`, to be created open to whoever may use the file; `mode` is that of a file that is yet to come.

@@ -13,41 +13,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postgres_server::{Database, Open, ROLE_PASSWORD, shared_server, sql};
+use postgres_server::{Database, Open, PATIENCE, ROLE_PASSWORD, eventually, shared_server, sql};
 use tenure::host::{Host, Native};
 use tenure::lease::postgres::Postgres;
-use tenure::lease::store::{Ask, Attempt, Claim, Notice, Owner, Store};
-use tenure::lease::{LossReason, Occupancy, Tenant};
+use tenure::lease::store::{Ask, Attempt, Claim, Notice, Store};
+use tenure::lease::{LossReason, Occupancy};
 use tenure::{LeaseStore, Moment, Token, Wait};
 
 /// So long that nothing here passes, or fails, because a lease's time was over.
 const TTL: Duration = Duration::from_secs(3600);
-
-/// Longer than anything here takes on a machine that works, however busy it is.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Moment {
     Native.now() + Duration::from_secs(20)
 }
 
 fn ask(name: &str) -> Ask {
-    let tenant = Tenant::from_json("{\"host\":\"here\"}");
-    let owner = Owner::new(Native.random(), Native.random());
-    Ask { name: name.into(), owner, tenant, ttl: TTL, at_least: Duration::ZERO, at_most: None, again: false }
+    postgres_server::ask(name, TTL)
 }
 
 fn granted(attempt: Attempt) -> (Token, Duration) {
     match attempt {
         Attempt::Granted { token, lasts } => (token, lasts),
         Attempt::Held(entry) => panic!("held: {entry}"),
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?} still not: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

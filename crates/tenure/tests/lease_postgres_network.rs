@@ -15,27 +15,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use postgres_server::Database;
+use postgres_server::{Database, PATIENCE, eventually};
 use tenure::host::{Host, Native};
+use tenure::lease::Occupancy;
 use tenure::lease::postgres::Postgres;
-use tenure::lease::store::{Answer, Ask, Attempt, Claim, Owner, Store};
-use tenure::lease::{Occupancy, Tenant};
+use tenure::lease::store::{Answer, Ask, Attempt, Claim, Store};
 use tenure::{Moment, Token};
 
 /// So long that nothing here passes because a lease's time was over.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Longer than anything here takes on a machine that works, however busy it is.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Moment {
     Native.now() + PATIENCE
 }
 
 fn ask(name: &str) -> Ask {
-    let tenant = Tenant::from_json("{\"host\":\"here\"}");
-    let owner = Owner::new(Native.random(), Native.random());
-    Ask { name: name.into(), owner, tenant, ttl: LONG, at_least: Duration::ZERO, at_most: None, again: false }
+    postgres_server::ask(name, LONG)
 }
 
 fn token(attempt: Attempt) -> Token {
@@ -47,14 +42,6 @@ fn token(attempt: Attempt) -> Token {
 
 fn nap() {
     std::thread::sleep(Duration::from_millis(2));
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?} still not: {what}");
-        nap();
-    }
 }
 
 /// What becomes of bytes on their way.

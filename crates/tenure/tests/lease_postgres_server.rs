@@ -11,28 +11,23 @@ mod postgres_server;
 
 use std::time::{Duration, Instant};
 
-use postgres_server::{Open, Server, sql};
+use postgres_server::{Open, PATIENCE, Server, eventually, sql};
 use rustix::process::Signal;
 use tenure::host::{Host, Native};
 use tenure::lease::postgres::Postgres;
-use tenure::lease::store::{Answer, Ask, Attempt, Claim, Owner, Store};
-use tenure::lease::{LossReason, Occupancy, Tenant};
+use tenure::lease::store::{Answer, Ask, Attempt, Claim, Store};
+use tenure::lease::{LossReason, Occupancy};
 use tenure::{LeaseStore, Moment, Wait};
 
 /// So long that nothing here passes because a lease's time was over.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Longer than anything here takes on a machine that works, however busy it is.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Moment {
     Native.now() + PATIENCE
 }
 
 fn ask(ttl: Duration) -> Ask {
-    let tenant = Tenant::from_json("{\"host\":\"here\"}");
-    let owner = Owner::new(Native.random(), Native.random());
-    Ask { name: "a".into(), owner, tenant, ttl, at_least: Duration::ZERO, at_most: None, again: false }
+    postgres_server::ask("a", ttl)
 }
 
 fn granted(store: &Postgres, ask: &Ask) -> Claim {
@@ -46,14 +41,6 @@ fn refused(store: &Postgres, ask: &Ask) -> tenure::lease::Entry {
     match store.acquire(ask, soon()).unwrap() {
         Attempt::Granted { token, .. } => panic!("granted: {token}"),
         Attempt::Held(entry) => *entry,
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?} still not: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tenure::document::Value;
 use tenure::host::wall_clock;
 use tenure::lease::{Address, Awaited, Entry, Handle, Name, Occupancy, Request, split};
+use tenure::owner::Age;
 use tenure::{Error, LeaseStore, Wait};
+use unicode_width::UnicodeWidthStr;
 
 use super::show::utc;
 use super::signals::{Switch, end_by};
@@ -107,7 +109,7 @@ fn list(address: &str, all: bool, json: bool) -> Result<(), Failure> {
 fn row(entry: &Entry) -> [String; 6] {
     let (since, left) = match entry.occupancy {
         Occupancy::Free => (String::new(), String::new()),
-        _ => (short(entry.held_for), short(entry.remaining)),
+        _ => (Age(entry.held_for).to_string(), Age(entry.remaining).to_string()),
     };
     let holder = entry.tenant().map_or_else(String::new, ToString::to_string);
     [entry.name.to_string(), entry.token.to_string(), state(entry).to_owned(), since, left, holder]
@@ -115,36 +117,16 @@ fn row(entry: &Entry) -> [String; 6] {
 
 /// The columns but the last one made equally wide.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
         let cells = row.iter().zip(&widths).map(|(cell, wide)| {
-            let blanks = " ".repeat(wide.saturating_sub(self::width(cell)));
+            let blanks = " ".repeat(wide.saturating_sub(cell.width()));
             format!("{cell}{blanks}")
         });
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
-}
-
-/// How many columns of a terminal the text takes, roughly: East Asian characters and pictures take two, marks above others none.
-fn width(text: &str) -> usize {
-    let wide = |c: char| {
-        matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
-            | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{1f300}'..='\u{1faff}' | '\u{20000}'..='\u{3fffd}')
-    };
-    let none =
-        |c: char| matches!(c, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}');
-    text.chars().map(|c| if wide(c) { 2 } else { usize::from(!none(c)) }).sum()
-}
-
-fn short(time: Duration) -> String {
-    match time.as_secs() {
-        0..60 => format!("{:.1}s", time.as_secs_f64()),
-        seconds @ 60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        seconds @ 3600..86_400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
-        seconds => format!("{}d {}h", seconds / 86_400, seconds / 3600 % 24),
-    }
 }
 
 fn state(entry: &Entry) -> &'static str {

@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Run) -> Result<ExitCode, Failure> {
 
 /// A lock file of this name would be no lease; and an address may have a password in it, which no message shows.
 fn refuse_address(path: &Path) -> Result<(), Failure> {
-    let (address, name) = split(path.to_str().unwrap_or_default());
+    // A path that is no text is no address.
+    let Some((address, name)) = path.to_str().map(split) else { return Ok(()) };
     if name.is_none() || Address::parse(address).is_err() {
         return Ok(());
     }

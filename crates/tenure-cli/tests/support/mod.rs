@@ -240,6 +240,21 @@ print(shown.decode().replace('\\r', ''), end='')
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ";
 
+/// A command that notes each signal in the file `signals`, until there is a file `stop`. Not in sh, which
+/// makes one of two signals that come while it waits for a child.
+pub(crate) const NOTE_SIGNALS: &str = "
+import os, signal, sys, time
+def note(number, frame):
+    with open('signals', 'a') as file:
+        file.write(signal.Signals(number).name + '\\n')
+for name in sys.argv[1:]:
+    signal.signal(signal.Signals[name], note)
+print('held', flush=True)
+while not os.path.exists('stop'):
+    time.sleep(0.01)
+sys.exit(5)
+";
+
 /// Numbers that look random enough to scatter kills (xorshift).
 pub(crate) struct Scatter(pub(crate) u64);
 

@@ -117,9 +117,7 @@ impl fmt::Display for Mark {
 
 /// The fence's file beside the document.
 fn path_of(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(".fence");
-    target.with_file_name(name)
+    crate::target::beside(target, ".fence")
 }
 
 fn read<H: Host>(host: &H, path: &Path) -> Result<Option<Mark>> {

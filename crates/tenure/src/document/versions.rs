@@ -13,6 +13,7 @@ use super::replace::{Found, Place};
 use super::{Document, Reached, Receipt, Version, combine, fence, update};
 use crate::error::{Error, Result};
 use crate::host::{Errno, Host, directory_of};
+use crate::target::beside;
 use crate::wait::Patience;
 
 /// Behind the file's name, before the number.
@@ -23,7 +24,7 @@ const UNDONE: &str = ".~undone~";
 
 /// The kept versions of a document, the oldest first.
 pub(super) fn list<H: Host>(place: &Place<'_, H>) -> Result<Vec<(u64, PathBuf)>> {
-    let prefix = with_suffix(place.path, MARK);
+    let prefix = beside(place.path, MARK);
     let prefix = prefix.file_name().unwrap_or_default();
     let directory = directory_of(place.path);
     let names = place.host.list(&directory, prefix);
@@ -46,7 +47,7 @@ pub(super) fn keep<H: Host>(place: &Place<'_, H>, now: &Found<H::File>, count: u
     let newest = versions.last().map(|(_, path)| place.at(path).read()).transpose()?.flatten();
     if newest.is_none_or(|newest| newest.bytes != now.bytes) {
         let number = versions.last().map_or(1, |(number, _)| number.saturating_add(1));
-        let path = with_suffix(place.path, &format!("{MARK}{number}~"));
+        let path = beside(place.path, &format!("{MARK}{number}~"));
         put(place, &path, now)?;
         versions.push((number, path));
     }
@@ -62,7 +63,7 @@ pub(super) fn keep<H: Host>(place: &Place<'_, H>, now: &Found<H::File>, count: u
 
 /// Keeps what an undo is about to replace.
 pub(super) fn keep_undone<H: Host>(place: &Place<'_, H>, now: &Found<H::File>) -> Result<()> {
-    put(place, &with_suffix(place.path, UNDONE), now)
+    put(place, &beside(place.path, UNDONE), now)
 }
 
 /// Writes the document's present content, with its mode and owner, under another name.
@@ -75,12 +76,6 @@ fn put<H: Host>(place: &Place<'_, H>, path: &Path, now: &Found<H::File>) -> Resu
             "its lock file was deleted while a version was being kept. Nothing was written",
         )),
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
 }
 
 /// Puts the newest kept version in place of the document.

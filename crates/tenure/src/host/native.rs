@@ -433,6 +433,7 @@ impl Host for Native {
 /// The time since 1970 by the clock on the wall, for people: it may jump, and nothing is decided by it.
 pub fn wall_clock() -> std::time::Duration {
     let now = rustix::time::clock_gettime(ClockId::Realtime);
+    // A clock before 1970 shows 1970.
     now.try_into().unwrap_or_default()
 }
 

@@ -131,9 +131,7 @@ pub(super) fn write_again<H: Host>(host: &H, segment: &Segment<H>, scan: &Scan) 
 
 /// A new name beside the journal's file for something that is kept.
 pub(super) fn beside<H: Host>(host: &H, path: &Path, what: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{what}-{:016x}", host.random()));
-    path.with_file_name(name)
+    crate::target::beside(path, &format!(".{what}-{:016x}", host.random()))
 }
 
 /// The files beside the journal whose names [`beside`] gave.

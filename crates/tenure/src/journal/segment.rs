@@ -1,6 +1,5 @@
 //! A journal's files: the one that is written, and those before it, numbered in the order of their rotation.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +151,5 @@ pub(super) fn rotated<H: Host>(host: &H, path: &Path, active: Option<FileId>) ->
 
 /// The name of a segment that is rotated away.
 pub(super) fn numbered(path: &Path, number: u64) -> PathBuf {
-    let mut name: OsString = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{number:0DIGITS$}"));
-    path.with_file_name(name)
+    crate::target::beside(path, &format!(".{number:0DIGITS$}"))
 }

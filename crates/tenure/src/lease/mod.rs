@@ -196,13 +196,7 @@ impl<H: Host> LeaseStore<H> {
         let tenancy = Tenancy::granted(began, handle.ttl, lasts, None);
         let (host, store, claim) = (self.host.clone(), self.store.clone(), handle.claim.clone());
         let tenant = Tenant::clone(&self.here);
-        let hold = Arc::new(Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None));
-        let lease = Lease::new(hold.clone());
-        let target = target(&*self.store, &handle.claim.name);
-        let fail = |errno| Error::host("start the thread that renews the lease", &target, errno);
-        keeper::start(&hold).map_err(fail)?;
-        lease.ensure_held()?;
-        Ok(lease)
+        Lease::begin(Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None))
     }
 
     /// Renews a detached lease, for `ttl` if that is given, and leaves it detached. Says how long it can be relied on, counted
@@ -320,8 +314,14 @@ pub struct Lease<H: Host = Native> {
 }
 
 impl<H: Host> Lease<H> {
-    fn new(hold: Arc<Hold<H>>) -> Lease<H> {
-        Lease { hold }
+    /// Has a thread renew it from now on. If there is none to be had, or it is too late, the guard releases it.
+    fn begin(hold: Hold<H>) -> Result<Lease<H>> {
+        let lease = Lease { hold: Arc::new(hold) };
+        let target = target(&*lease.hold.store, lease.name());
+        let fail = |errno| Error::host("start the thread that renews the lease", &target, errno);
+        keeper::start(&lease.hold).map_err(fail)?;
+        lease.ensure_held()?;
+        Ok(lease)
     }
 
     /// What it is called.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::hold::Hold;
 use super::store::{Ask, Attempt, Claim, Notice, Owner, Store};
 use super::timing::{self, TTL_MAX, TTL_MIN, Tenancy};
-use super::{Awaited, Entry, Handle, Lease, LeaseStore, LossFn, Lost, Name, Tenant, Token, keeper, target};
+use super::{Awaited, Entry, Handle, Lease, LeaseStore, LossFn, Lost, Name, Tenant, Token, target};
 use crate::error::{Error, Result};
 use crate::host::{Host, Native, Open};
 use crate::lock::{jittered, pauses};
@@ -98,8 +98,8 @@ impl<H: Host> Request<H> {
 
     /// Acquires the lease, waiting as long as `wait` allows, and has a thread renew it until it is released.
     ///
-    /// A question to the store takes ten seconds at most, also for [`Wait::Never`], and may take one second even if `wait` allows less. A store that can't be
-    /// reached fails the first attempt; while a caller waits, it may be away.
+    /// A question to the store takes ten seconds at most, also for [`Wait::Never`], and may take one second even if `wait`
+    /// allows less. A store that can't be reached fails the first attempt; while a caller waits, it may be away.
     ///
     /// No order among those who wait is promised.
     ///
@@ -115,14 +115,7 @@ impl<H: Host> Request<H> {
         };
         let (claim, tenant, tenancy) = self.take(wait.into(), tenant)?;
         let LeaseStore { host, store, .. } = self.store.clone();
-        let hold = Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone());
-        let hold = Arc::new(hold);
-        let lease = Lease::new(hold.clone());
-        // If there is no thread, the lease is released by the guard.
-        let fail = |errno| Error::host("start the thread that renews the lease", &self.target(), errno);
-        keeper::start(&hold).map_err(fail)?;
-        lease.ensure_held()?;
-        Ok(lease)
+        Lease::begin(Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone()))
     }
 
     /// Acquires the lease if it is free now; `None` if another has it.

@@ -19,9 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The guard of the lock file at `path`.
 pub(super) fn gate_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".guard");
-    path.with_file_name(name)
+    crate::target::beside(path, ".guard")
 }
 
 /// The guard while it is held: given free also if a step panics, as a caller's hook may.

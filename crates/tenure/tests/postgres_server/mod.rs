@@ -9,6 +9,30 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use tenure::host::{Host, Native};
+use tenure::lease::Tenant;
+use tenure::lease::store::{Ask, Owner};
+
+/// Longer than anything here takes on a machine that works, however busy it is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "after {PATIENCE:?} still not: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An acquisition by an owner of its own.
+pub(crate) fn ask(name: &str, ttl: Duration) -> Ask {
+    let tenant = Tenant::from_json("{\"host\":\"here\"}");
+    let owner = Owner::new(Native.random(), Native.random());
+    Ask { name: name.into(), owner, tenant, ttl, at_least: Duration::ZERO, at_most: None, again: false }
+}
 
 /// The address of the server that the tests share, of a superuser and with a password.
 pub(crate) fn shared_server() -> String {

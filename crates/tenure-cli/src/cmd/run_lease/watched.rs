@@ -78,6 +78,7 @@ impl Watchdog {
 
 /// Waits for the end of the watchdog. If that was not its own doing, nobody watches the command any more: it is killed.
 pub(super) fn outlive(mut watchdog: Child, command: &Switch) -> Option<ExitStatus> {
+    // Who can't be waited for is taken for one that was killed.
     let status = watchdog.wait().ok();
     if status.and_then(|status| status.code()).is_none() {
         command.send(Signal::KILL);

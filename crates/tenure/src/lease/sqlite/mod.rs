@@ -31,6 +31,7 @@ use super::{Entry, Name, Occupancy, Tenant};
 use crate::error::{Error, Result};
 use crate::host::{Errno, FileId, Host, Native, Open, directory_of, is_mount_point};
 use crate::lock::{Creation, Lock, State, judge_owner, shares_processes};
+use crate::target;
 use crate::wait::{Moment, Wait};
 
 /// How long opening may take: others may be making the tables.
@@ -98,18 +99,14 @@ impl Sqlite {
         let path = std::path::absolute(path)
             .map_err(|error| Error::failed(path, format!("the current directory can't be told: {error}")))?;
         // The side files lie beside the real file, whatever path leads to it.
-        let path = crate::target::resolve(&host, &path, "database")?;
+        let path = target::resolve(&host, &path, "database")?;
         refuse_network(&path)?;
         refuse_other_names(&path)?;
         let boot = host.identity().boot.ok_or_else(|| {
             let problem = "the kernel's boot id can't be read (/proc/sys/kernel/random/boot_id), which times are kept with";
             Error::unsupported(&path, problem)
         })?;
-        let beside = |suffix| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
+        let beside = |suffix| target::beside(&path, suffix);
         let address = format!("sqlite:{}", path.display());
         let side = Side::of(&path)?;
         let lock = |suffix| Lock::flock(beside(suffix)).created_as(side.creation());
