@@ -49,3 +49,11 @@ const PLAN_LEASE: &str = "8 workers, one expired lock: 1 got it\nthe owner's nex
 fn plan_lease_has_one_winner_and_refuses_what_comes_late() {
     assert_eq!(example("plan_lease", &[]), PLAN_LEASE);
 }
+
+#[test]
+#[cfg(feature = "postgres")]
+fn plan_lease_on_many_machines_differs_by_the_address_alone() {
+    let address = std::env::var("TENURE_TEST_POSTGRES");
+    let address = address.unwrap_or_else(|_| panic!("run ./test, or `scripts/with-postgres cargo test ...`"));
+    assert_eq!(example("plan_lease", &[&address]), PLAN_LEASE);
+}

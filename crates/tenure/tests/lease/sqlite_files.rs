@@ -408,6 +408,20 @@ fn the_files_beside_it_are_for_those_who_may_write_it() {
     }
 }
 
+/// A network file system can't be had on every machine; one whose kind is not in our list is refused by the same rule.
+#[test]
+fn a_file_system_that_is_not_known_to_be_local_is_refused() {
+    let disk = tempfile::tempdir().unwrap();
+    let mounted = match Mounted::new(["-t", "ramfs", "tenure-test"], disk.path()) {
+        Ok(mounted) => mounted,
+        Err(reason) => return skip("a_file_system_that_is_not_known_to_be_local_is_refused", &reason),
+    };
+    let address = format!("sqlite:{}", mounted.path().join("leases.db").display());
+    let error = LeaseStore::connect(&address).unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("PostgreSQL"), "{error}");
+    assert_eq!(fs::read_dir(mounted.path()).unwrap().count(), 0, "nothing was made there");
+}
+
 #[test]
 fn a_full_disk_costs_no_token() {
     let disk = tempfile::tempdir().unwrap();
