@@ -113,7 +113,7 @@ fn what_is_printed_for_people() {
     let listed = lease(path, &["list", "sqlite:l.db"]).stdout;
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines.len(), 2, "a note is no second line: {listed}");
-    assert!(lines[0].starts_with("NAME       TOKEN  STATE  FOR   LEFT   HOLDER"), "{listed}");
+    assert!(lines[0].starts_with("NAME       TOKEN  STATE  FOR   LEFT  HOLDER"), "{listed}");
     assert!(lines[1].starts_with("\u{65e5}\u{672c} ' \"#  1      held   "), "{listed}");
     let all = lease(path, &["list", "sqlite:l.db", "--all"]).stdout;
     assert!(all.lines().nth(1).unwrap().starts_with("a          1      free"), "{all}");

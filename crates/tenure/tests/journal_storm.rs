@@ -22,8 +22,18 @@ use tenure::journal::{Entry, Format, Journal};
 use tenure::{Durability, Lock, Wait};
 
 const WRITERS: usize = 8;
-const BATCHES: usize = 10_000;
 const STORM_MAX: Duration = Duration::from_secs(20);
+
+/// How many batches the storm goes on for, and for how long at most: ten thousand for each writer, if there is time.
+fn bounds() -> (usize, Duration) {
+    match std::env::var("TENURE_LONG") {
+        Ok(seconds) => (
+            WRITERS * 10_000,
+            Duration::from_secs(seconds.parse().expect("TENURE_LONG is a number of seconds")),
+        ),
+        Err(_) => (10_000, STORM_MAX),
+    }
+}
 
 /// Set for the writers: the directory, and the writer's name, with a blank between.
 const WRITER: &str = "TENURE_TEST_JOURNAL_WRITER";
@@ -213,9 +223,10 @@ fn no_acknowledged_record_is_lost_whoever_is_killed() {
     let is_over = AtomicBool::new(false);
     let mut storm = Storm::start(path, "no_acknowledged_record_is_lost_whoever_is_killed", WRITERS);
     let (mut scatter, start, mut kills, mut rotations) = (Scatter(4711), Instant::now(), 0, 0_u32);
+    let (batches, longest) = bounds();
     let (one, other) = std::thread::scope(|scope| {
         let followers = [0, 1].map(|_| scope.spawn(|| follow(path, &is_over)));
-        while start.elapsed() < STORM_MAX && acknowledged(path) < BATCHES {
+        while start.elapsed() < longest && acknowledged(path) < batches {
             std::thread::sleep(Duration::from_millis(scatter.below(60)));
             storm.kill(scatter.below(WRITERS as u64) as usize);
             kills += 1;
