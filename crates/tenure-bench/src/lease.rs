@@ -213,7 +213,7 @@ impl Bare {
         let (client, connection) = tokio_postgres::connect(address, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         client.batch_execute(BARE_TABLE).await?;
-        let clock = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let clock = "(date_part('epoch', clock_timestamp()) * 1000000)::bigint";
         let take = client.prepare(&BARE_TAKE.replace("$2", clock)).await?;
         let give = client.prepare(BARE_GIVE).await?;
         Ok(Bare { client, take, give })
