@@ -17,8 +17,8 @@ use super::hold::Hold;
 use crate::host::{self, Host};
 use crate::wait::Moment;
 
-/// When another thread is tried for if there was none to be had.
-const RETRY: Duration = Duration::from_millis(100);
+/// When another thread is tried for if there was none to be had: as a part of the time to live, and at the latest.
+const RETRY: (u32, Duration) = (24, Duration::from_millis(100));
 
 /// When a lease wants a thread. The number tells those apart that want it at the same moment.
 type Due = (Moment, u64);
@@ -159,8 +159,11 @@ fn start<H: Host>(host: &H, shared: &Shared<H>, hold: Arc<Hold<H>>) {
     let kept = hold.clone();
     // Without a thread, the loss at least is told: by `next_step`.
     if host.spawn(Box::new(move || keep(&kept))).is_err() && hold.next_step().is_some() {
+        let pause = (hold.ttl / RETRY.0).min(RETRY.1);
+        // Not beyond the deadline: the loss must be told before another has the lease.
+        let at = (host.now() + pause).min(hold.deadline());
         let mut state = shared.state();
-        let due = state.due(host.now() + RETRY);
+        let due = state.due(at);
         state.waiting.insert(due, hold);
     }
 }

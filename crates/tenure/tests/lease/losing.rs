@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
+use tenure::host::faulty::{Fault, Faulty};
+use tenure::host::{Host, Native};
 use tenure::lease::{Loss, LossDescriptor, LossReason, Lost, Occupancy};
-use tenure::{Lease, Wait};
+use tenure::{Lease, LeaseStore, Wait};
 
 use crate::place::{LONG, PATIENCE, Place, eventually, soon};
 use crate::stalled::{Mood, Stalled};
@@ -298,6 +300,35 @@ pub(crate) fn a_release_that_fails_leaves_the_rest_to_time(place: &Place) {
         // Nobody renews it any more.
         place.connect().acquire("a", LONG, soon()).unwrap().release().unwrap();
     }
+}
+
+/// A store on a host that has no second thread to give, and the host.
+fn without_keeper(place: &Place) -> (LeaseStore<Faulty<Native>>, Faulty<Native>) {
+    let store = place.connect().store().clone();
+    let whole = Faulty::new(Native, usize::MAX, Fault::Crash);
+    LeaseStore::on(whole.clone(), store.clone()).try_acquire("other", LONG).unwrap();
+    let before = whole.calls().iter().position(|call| *call == "thread").unwrap() + 1;
+    let host = Faulty::new(Native, before, Fault::Crash);
+    (LeaseStore::on(host.clone(), store), host)
+}
+
+#[test]
+fn a_loss_is_told_in_time_if_there_is_no_thread_to_be_had() {
+    // The pauses between attempts to start one are 100 ms if nothing else ends them: then it would be told 50 ms late.
+    const TTL: Duration = Duration::from_millis(693);
+    let late = (0..10).map(|_| {
+        let place = Place::sqlite();
+        let (store, host) = without_keeper(&place);
+        let lease = store.acquire("a", TTL, Wait::Never).unwrap();
+        let (tell, told) = mpsc::channel();
+        lease.on_loss(move |lost| tell.send((lost.reason.clone(), Native.now())).unwrap());
+        let (reason, at) = told.recv_timeout(PATIENCE).unwrap();
+        assert!(reason == LossReason::Expired && host.met());
+        at.since(lease.deadline())
+    });
+    // Mostly is enough: this machine may be busy.
+    let in_time = late.filter(|late| *late < Duration::from_millis(20)).count();
+    assert!(in_time > 5, "{in_time} of 10");
 }
 
 /// The worker of the next test: holds a lease, and answers whether it does.
