@@ -49,13 +49,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use self::failure::{Failure, What};
 use self::listen::Board;
 use self::pool::{For, Pool, Question};
 use self::rows::{Lease, as_micros};
-use self::runtime::{Forked, Runtime};
+use self::runtime::{Runtime, Unasked};
 use self::session::Params;
 use self::target::Target;
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
@@ -117,10 +118,22 @@ impl Postgres {
         F: Future<Output = std::result::Result<T, Failure>> + Send,
     {
         let time = until.since(Native.now()).min(Duration::from_secs(86_400));
-        let problem = match self.runtime.run(question(Instant::now() + time)) {
+        let question = question(Instant::now() + time);
+        let asked = self.runtime.run(async move {
+            let answer = question.await;
+            if answer.is_err() {
+                // A connection that was given up for it takes leave of the server.
+                yield_now().await;
+            }
+            answer
+        });
+        let problem = match asked {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => failure,
-            Err(Forked) => Failure::new(
+            Err(Unasked::NoThread(error)) => {
+                Failure::new(What::Failed, format!("there was no thread to be had to ask it: {error}"))
+            }
+            Err(Unasked::Forked) => Failure::new(
                 What::Unsupported,
                 "this process was forked from the one that opened the store; open it again here",
             ),

@@ -8,6 +8,7 @@
 //! which it has to know when the question has come to its end ([`Late`]).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::lease::store::Owner;
 /// How many questions of each kind run at a time: a server has about a hundred connections for all.
 const AT_ONCE: usize = 8;
 
-/// How many connections are kept for the next questions.
+/// How many connections are kept for the next questions; as many as there are questions that wait for their turn, if that is more.
 const IDLE_MAX: usize = 4;
 
 /// The pauses between attempts to connect.
@@ -58,6 +59,8 @@ pub(super) struct Pool {
     target: Target,
     runtime: Arc<Runtime>,
     idle: Mutex<Vec<Session>>,
+    /// How many questions wait for their turn.
+    queued: AtomicUsize,
     holders: Semaphore,
     others: Semaphore,
     late: Mutex<HashMap<Owner, Late>>,
@@ -67,14 +70,15 @@ pub(super) struct Pool {
 type Late = Vec<Weak<Question>>;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change below is one push, pop or insertion, which no panic leaves half done.
+    // Every change below is one call of the collection's, which no panic leaves half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
     pub(super) fn new(target: Target, runtime: Arc<Runtime>) -> Arc<Pool> {
         let (holders, others) = (Semaphore::new(AT_ONCE), Semaphore::new(AT_ONCE));
-        Arc::new(Pool { target, runtime, idle: Mutex::default(), holders, others, late: Mutex::default() })
+        let (idle, queued, late) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
+        Arc::new(Pool { target, runtime, idle, queued, holders, others, late })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -113,7 +117,9 @@ impl Pool {
             For::Holder => &self.holders,
             For::Others => &self.others,
         };
+        self.queued.fetch_add(1, Ordering::Relaxed);
         let turn = timeout_at(limit, turns.acquire()).await;
+        self.queued.fetch_sub(1, Ordering::Relaxed);
         // It is never closed; the permit is given back when this ends.
         let _turn = turn.map_err(|_over| silent("other questions of this process are not answered"))?;
         let mut pauses = Pauses::new(limit);
@@ -167,17 +173,18 @@ impl Pool {
     }
 
     async fn keep(&self, session: Session) {
-        let one_too_many = {
+        let too_many = {
             let mut idle = locked(&self.idle);
-            if idle.len() < IDLE_MAX {
-                idle.push(session);
-                return;
-            }
-            session
+            idle.push(session);
+            // Whose turn it is may not have woken yet: it must not find this one gone, and have to make another.
+            let kept = IDLE_MAX.max(self.queued.load(Ordering::Relaxed)).min(idle.len());
+            idle.split_off(kept)
         };
-        drop(one_too_many);
-        // Its connection takes leave of the server.
-        yield_now().await;
+        if !too_many.is_empty() {
+            drop(too_many);
+            // Their connections take leave of the server.
+            yield_now().await;
+        }
     }
 
     /// Notes that a question of this owner has no answer; with none, that everything is known.

@@ -5,7 +5,9 @@
 //! instance, is driven by a thread that is started for it and ends with it.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -28,11 +30,16 @@ struct Background {
     driven: bool,
 }
 
-/// This process is a fork of the one that opened the store: the connections are its parent's.
-pub(super) struct Forked;
+/// Why a question was not even begun.
+pub(super) enum Unasked {
+    /// This process is a fork of the one that opened the store: the connections are its parent's.
+    Forked,
+    /// The caller's own thread can't ask, and there was no other to be had.
+    NoThread(io::Error),
+}
 
 impl Runtime {
-    pub(super) fn new() -> std::io::Result<Arc<Runtime>> {
+    pub(super) fn new() -> io::Result<Arc<Runtime>> {
         let inner = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Arc::new(Runtime {
             inner: Some(inner),
@@ -47,16 +54,19 @@ impl Runtime {
     }
 
     /// Runs the future to its end, for which it has a limit of its own.
-    pub(super) fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> Result<T, Forked> {
+    pub(super) fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> Result<T, Unasked> {
         if self.is_forked() {
-            return Err(Forked);
+            return Err(Unasked::Forked);
         }
-        if Handle::try_current().is_err() {
+        if Handle::try_current().is_err_and(|error| error.is_missing_context()) {
             return Ok(self.inner().block_on(future));
         }
-        // A thread of somebody's event loop may not run another.
-        let ended = std::thread::scope(|scope| scope.spawn(move || self.inner().block_on(future)).join());
-        Ok(ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        // A thread of somebody's event loop may not run another, nor may one that ends, and drops a guard among its locals.
+        let ended = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new();
+            thread.spawn_scoped(scope, move || self.inner().block_on(future)).map(ScopedJoinHandle::join)
+        });
+        Ok(ended.map_err(Unasked::NoThread)?.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
     /// Runs the future in the background.

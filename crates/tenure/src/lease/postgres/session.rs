@@ -1,7 +1,10 @@
 //! One connection: how it is made, what is set on it, and its prepared statements.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
@@ -106,8 +109,24 @@ where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
 {
-    let (client, connection) = target.config.connect(tls).await?;
+    let (client, connection) = caught(target.config.connect(tls)).await?;
     Ok((client, Box::pin(run(connection, hear))))
+}
+
+/// The driver has a thread look names up, and panics if there is none to be had.
+async fn caught<T>(connecting: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+    let mut connecting = pin!(connecting);
+    poll_fn(|context| {
+        // After a panic it is dropped, and not polled again.
+        match catch_unwind(AssertUnwindSafe(|| connecting.as_mut().poll(context))) {
+            Ok(polled) => polled.map_err(Failure::from),
+            Err(_told) => Poll::Ready(Err(Failure::new(
+                What::Unreachable,
+                "the driver panicked as it connected; perhaps there was no thread to be had that looks its name up",
+            ))),
+        }
+    })
+    .await
 }
 
 /// Moves bytes until the connection ends. Its error is told to whoever asks something by it.
@@ -116,7 +135,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         hear(message);
     }
 }
