@@ -32,6 +32,17 @@ impl<'t> Lines<'t> {
         at.min(self.text.len())
     }
 
+    /// Behind the markers `...` that may stand above a document, from `at` on.
+    pub(super) fn behind_ends(&self, mut at: usize) -> usize {
+        loop {
+            let next = self.skip(at);
+            if self.word(next) != "..." || self.column(next) > 0 {
+                return at;
+            }
+            at = next + "...".len();
+        }
+    }
+
     /// How the text ends its lines.
     pub(super) fn newline(&self) -> &'static str {
         match self.text.find(['\n', '\r']) {

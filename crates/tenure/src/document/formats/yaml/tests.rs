@@ -193,6 +193,7 @@ fn a_changed_scalar_keeps_its_style_and_its_comment() {
         ("5", "6", "6"),
         ("--- 5 # c\n...\n", "[1]", "--- # c\n- 1\n...\n"),
         ("--- |\n x\n", r#""y\nz""#, "--- |-\n y\n z\n"),
+        ("...\n# c\n... # d\n |\n x\n", r#""y""#, "...\n# c\n... # d\n |-\n y\n"),
         ("# c\n\n# d\n", r#"{"a":1}"#, "# c\n\n# d\na: 1\n"),
         ("# c", "3", "# c\n3"),
         ("---\n# c\n...\n", r#"["x"]"#, "---\n# c\n- x\n...\n"),

@@ -132,6 +132,8 @@ impl<'t> Builder<'t> {
                     if explicit {
                         tree.marker = Some(end);
                         self.last = end;
+                    } else {
+                        self.last = self.lines.behind_ends(self.last);
                     }
                 }
                 Event::DocumentEnd => {
