@@ -222,7 +222,8 @@ impl<'t> Gap<'t> {
             at += if rest.starts_with(comments.to_line_end()) {
                 rest.find('\n').unwrap_or(rest.len())
             } else if comments == Comments::Slashes && rest.starts_with("/*") {
-                rest.find("*/").map_or(rest.len(), |end| end + 2)
+                // Not the star that begins it: `/*/` is not over.
+                rest[2..].find("*/").map_or(rest.len(), |end| end + 4)
             } else {
                 match rest.as_bytes()[0] {
                     b',' => (gap.comma, gap.line_end) = (Some(at), None),
