@@ -89,7 +89,8 @@ fn is_block(style: ScalarStyle) -> bool {
 /// The tree of a text that is to be updated (`strict`), or only read.
 pub(super) fn tree(text: &str, strict: bool) -> Result<Tree<'_>, Problem> {
     let lines = Lines::new(text);
-    if text[lines.body_start()..].trim().is_empty() {
+    // Other blanks of Unicode are text.
+    if text[lines.body_start()..].trim_matches([' ', '\t', '\n', '\r']).is_empty() {
         return Err(Problem::at(text.as_bytes(), 0, "the file is empty"));
     }
     let options = granit_parser::options! {
