@@ -2,7 +2,7 @@
 //!
 //! Between values are only blanks, comments and indicators, so that a `#` there always starts a comment.
 
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'t> {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StrInput, StructureStyle, Tag};
 
 use super::super::Problem;
-use super::lines::Lines;
+use super::lines::{BYTE_ORDER_MARK, Lines};
 use crate::document::value::DEPTH_MAX;
 
 /// A document: its root, if it has one, and the room that a root may be written in.
@@ -135,6 +135,11 @@ impl<'t> Builder<'t> {
                         self.last = end;
                     } else {
                         self.last = self.lines.behind_ends(self.last);
+                        let at = self.lines.skip(self.last);
+                        if self.strict && self.text[at..].starts_with(BYTE_ORDER_MARK) {
+                            let what = "a byte order mark behind the beginning can be read but not updated: remove it";
+                            return Err(self.problem(at, what));
+                        }
                     }
                 }
                 Event::DocumentEnd => {
