@@ -103,6 +103,7 @@ fn what_an_update_could_not_keep_is_refused_with_its_place() {
         ("a:\n\tb: 1\n", 2, 2, "tab"),
         ("\ta: 1\n", 1, 1, "a tab can't indent"),
         ("# c\n\u{feff}- 1\n", 2, 1, "a byte order mark"),
+        ("# c\n\u{feff}\n# d\n", 2, 1, "a byte order mark"),
         ("a: b: c\n", 1, 5, "mapping values"),
         ("a: [1\n", 1, 4, "unclosed bracket"),
         (&deep, 1, DEPTH_MAX + 2, "nested more than 127 deep"),

@@ -114,6 +114,11 @@ struct Builder<'t> {
 impl<'t> Builder<'t> {
     fn document(mut self) -> Result<Tree<'t>, Problem> {
         let mut tree = Tree { root: None, marker: None, body_end: self.lines.first_document_end() };
+        let begin = self.lines.skip(self.lines.behind_ends(self.last));
+        if self.strict && self.text[begin..].starts_with(BYTE_ORDER_MARK) {
+            let what = "a byte order mark behind the beginning can be read but not updated: remove it";
+            return Err(self.problem(begin, what));
+        }
         let mut documents = 0;
         loop {
             let (event, span) = self.next()?;
@@ -135,11 +140,6 @@ impl<'t> Builder<'t> {
                         self.last = end;
                     } else {
                         self.last = self.lines.behind_ends(self.last);
-                        let at = self.lines.skip(self.last);
-                        if self.strict && self.text[at..].starts_with(BYTE_ORDER_MARK) {
-                            let what = "a byte order mark behind the beginning can be read but not updated: remove it";
-                            return Err(self.problem(at, what));
-                        }
                     }
                 }
                 Event::DocumentEnd => {
