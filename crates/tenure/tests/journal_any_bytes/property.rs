@@ -3,6 +3,7 @@
 #[path = "directory.rs"]
 mod directory;
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -134,15 +135,11 @@ pub(crate) fn survives(bytes: &[u8], sound: Option<(&[u8], &[Vec<u8>])>) {
         is_a_part(&kept, records, before.records.len());
     }
     for round in 0..3_u64 {
-        let appended = journal().append(Wait::Never, ["x", "y"]);
-        if kept
-            .records
-            .last()
-            .is_some_and(|(sequence, ..)| sequence.is_some_and(|number| number > u64::MAX / 2))
-        {
-            return;
+        match journal().append(Wait::Never, ["x", "y"]) {
+            Ok(_) => {}
+            // They were used up by what stands there.
+            Err(error) => return assert!(error.to_string().contains("has no sequences left"), "{error}"),
         }
-        appended.expect("an append");
         let now = read(&journal(), None);
         assert!(now.ended.is_none(), "{:?}", now.ended);
         assert_eq!(now.records.len(), kept.records.len() + 2 * (round as usize + 1));
@@ -209,7 +206,7 @@ fn follows(before: &[u8], after: &[u8]) -> bool {
     let [before, after] = [before, after].map(|file| {
         let line = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let mut fields = line.split(|byte| *byte == b' ').skip(3).take(3).map(String::from_utf8_lossy);
-        let journal = fields.next().map(|journal| journal.into_owned());
+        let journal = fields.next().map(Cow::into_owned);
         (journal, fields.map_while(|number| number.parse::<u64>().ok()).collect::<Vec<_>>())
     });
     // The first never falls, and the base grows.
