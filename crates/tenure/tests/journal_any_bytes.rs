@@ -207,3 +207,17 @@ fn the_torn_end_of_a_file_that_was_left_is_no_damage() {
           2fef9a79 4 1/1 3 d\n",
     );
 }
+
+/// Record 3 of the file that was left is not the one of the next file: whoever has read it hears so.
+#[test]
+fn a_record_that_was_replaced_is_not_taken_for_another() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          dac15a6d 1 1/1 0 a\n\
+          d03ea5b0 2 1/1 0 b\n\
+          d66bf0fb 3 1/1 0 c\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 2 9e930505\n\
+          torn\n\
+          57d6c3c2 3 2/2 1 d\n",
+    );
+}

@@ -409,7 +409,9 @@ impl<H: Host> Reader<H> {
             if header.journal != before.journal {
                 return Err(Error::conflict(&target, ANOTHER));
             }
-            if found.missed.is_none() && found.next != wanted {
+            let sum = open.course.sum;
+            let is_another = sum != 0 && found.before.is_some_and(|before| before != sum);
+            if found.missed.is_none() && (found.next != wanted || is_another) {
                 return Err(Error::conflict(&target, LOST));
             }
         }

@@ -31,7 +31,7 @@ pub(super) struct Found<H: Host> {
     pub(super) next: u64,
     pub(super) sum: u32,
     /// The sum of the record before the one that was asked for.
-    before: Option<u32>,
+    pub(super) before: Option<u32>,
     /// What was asked for is the first of its file.
     is_first: bool,
     /// Sequences before it that the caller asked for and that are gone.
