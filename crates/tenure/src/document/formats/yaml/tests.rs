@@ -106,6 +106,7 @@ fn what_an_update_could_not_keep_is_refused_with_its_place() {
         ("# c\n\u{feff}\n# d\n", 2, 1, "a byte order mark"),
         ("a: b: c\n", 1, 5, "mapping values"),
         ("a: [1\n", 1, 4, "unclosed bracket"),
+        ("{\"a\":# c\n}", 1, 6, "a comment needs a blank"),
         (&deep, 1, DEPTH_MAX + 2, "nested more than 127 deep"),
     ];
     for (text, line, column, what) in table {

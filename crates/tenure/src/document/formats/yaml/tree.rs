@@ -252,6 +252,10 @@ impl<'t> Builder<'t> {
             let key = self.node(event, &span, depth + 1)?;
             let colon = self.lines.skip(key.end);
             let colon = self.text[colon..].starts_with(':').then_some(colon + 1);
+            // The parser lets it pass here, and not behind a value.
+            if let Some(at) = colon.filter(|at| self.strict && self.text[*at..].starts_with('#')) {
+                return Err(self.problem(at, "a comment needs a blank before it"));
+            }
             let (event, span) = self.next()?;
             let mut value = self.node(event, &span, depth + 1)?;
             if value.is_empty() {
