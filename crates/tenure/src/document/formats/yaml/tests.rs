@@ -250,6 +250,7 @@ fn a_new_entry_is_laid_out_like_its_siblings() {
 #[test]
 fn a_removed_entry_takes_its_comments_along_and_no_others() {
     check(&[
+        ("h: [ # c\n 1\t]\n", r#"{"h":[]}"#, "h: [ # c\n]\n"),
         ("a: 1\n\nb: 2", "7", "7"),
         ("{\n  k: 2\n  # c\n}\n", "{}", "{\n  # c\n}\n"),
         ("a: [ # h\n  1, # one\n\n  # c\n\n  2\n  ]\n", r#"{"a":[2]}"#, "a: [ # h\n  # c\n\n  2\n  ]\n"),
