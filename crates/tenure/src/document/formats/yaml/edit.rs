@@ -36,6 +36,7 @@ pub(super) fn edited(text: &str, tree: &Tree<'_>, edit: &Edit<'_>, target: &Valu
         _ => {
             let end = tree.body_end;
             let at = if lines.is_blank_before(end) { lines.start(end) } else { end };
+            let layout = editor.layout_before(at, Under::Root);
             editor.splices.insert_lines(at, layout.document(target));
         }
     }

@@ -200,6 +200,7 @@ fn a_changed_scalar_keeps_its_style_and_its_comment() {
         ("...\n# c\n... # d\n |\n x\n", r#""y""#, "...\n# c\n... # d\n |-\n y\n"),
         ("# c\n\n# d\n", r#"{"a":1}"#, "# c\n\n# d\na: 1\n"),
         ("# c", "3", "# c\n3"),
+        ("# c\n   ", r#""x\ny\n""#, "# c\n\"x\\ny\\n\"\n   "),
         ("---\n# c\n...\n", r#"["x"]"#, "---\n# c\n- x\n...\n"),
         ("a: ö # é\r\nb: 1\r\n", r#"{"a":{"c":1},"b":1}"#, "a: # é\r\n  c: 1\r\nb: 1\r\n"),
         ("\u{feff}a: 1", r#"{"a":2}"#, "\u{feff}a: 2"),
