@@ -184,7 +184,8 @@ pub(crate) fn postgres(setting: &Setting) -> Result<Finding> {
     let plan = setting.plan(PLAN);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bare = runtime.block_on(Bare::connect(&address))?;
-    let store = LeaseStore::connect(&address)?;
+    // As the bare one's: an address without an `sslmode` means encrypted if the server can.
+    let store = LeaseStore::connect(&with_option(&address, "sslmode=disable"))?;
     let contenders = vec![
         timed("bare upsert and update, tokio-postgres", None, plan, || runtime.block_on(bare.pair())),
         timed("tenure acquire and release", Some(1.15), plan, || pair(&store)),
@@ -212,7 +213,7 @@ impl Bare {
         let (client, connection) = tokio_postgres::connect(address, tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         client.batch_execute(BARE_TABLE).await?;
-        let clock = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let clock = "(date_part('epoch', clock_timestamp()) * 1000000)::bigint";
         let take = client.prepare(&BARE_TAKE.replace("$2", clock)).await?;
         let give = client.prepare(BARE_GIVE).await?;
         Ok(Bare { client, take, give })
@@ -228,8 +229,12 @@ impl Bare {
 
 pub(crate) fn postgres_handoff(setting: &Setting) -> Result<Finding> {
     let Some(address) = postgres_address() else { return Ok(no_server()) };
+    handoff(setting, &with_option(&address, "notify=on"))
+}
+
+fn with_option(address: &str, option: &str) -> String {
     let separator = if address.contains('?') { '&' } else { '?' };
-    handoff(setting, &format!("{address}{separator}notify=on"))
+    format!("{address}{separator}{option}")
 }
 
 /// From a release in one process to the acquisition in another.

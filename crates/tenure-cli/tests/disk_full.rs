@@ -16,7 +16,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, Mounted, TENURE, directory, litter, names, run, skip, tenure};
+use common::mounted::{Mounted, skip};
+use common::{Ended, TENURE, directory, litter, names, run, tenure};
 
 const PAGE: u64 = 4096;
 

@@ -16,7 +16,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Mounted, directory, litter, names, skip};
+use common::mounted::{Mounted, skip};
+use common::{directory, litter, names};
 use tenure::journal::{Entry, Format, Journal};
 use tenure::{Durability, Wait};
 

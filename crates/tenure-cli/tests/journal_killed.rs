@@ -16,7 +16,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, TENURE, directory, litter, names, run, skip, tenure};
+use common::mounted::skip;
+use common::{Ended, TENURE, directory, litter, names, run, tenure};
 
 /// No call is made more often than this; most of the calls are the dynamic linker's.
 const CALLS_MAX: usize = 100;

@@ -12,7 +12,8 @@ mod common;
 
 use std::process::Command;
 
-use common::{Mounted, TENURE, directory, litter, run, skip, tenure};
+use common::mounted::{Mounted, skip};
+use common::{TENURE, directory, litter, run, tenure};
 
 #[test]
 fn a_lock_file_is_given_up_where_nothing_can_be_made() {

@@ -16,7 +16,8 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, TENURE, directory, names, run, skip, tenure};
+use common::mounted::skip;
+use common::{Ended, TENURE, directory, names, run, tenure};
 use rustix::process::{Pid, Signal, test_kill_process};
 use support::{HOLD, Running, Stray, eventually, tenure_run};
 

@@ -15,7 +15,8 @@ mod disk;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{litter, skip, tenure};
+use common::mounted::skip;
+use common::{litter, tenure};
 use disk::{Disk, Random};
 
 /// Each starts dozens of processes.

@@ -16,7 +16,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Ended, TENURE, directory, litter, names, run, skip, tenure};
+use common::mounted::skip;
+use common::{Ended, TENURE, directory, litter, names, run, tenure};
 use support::{HOLD, Running, Stray, eventually, flock_holder, tenure_run};
 
 /// `tenure run --try` on `a.lock`.

@@ -16,7 +16,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, TENURE, directory, run, skip, tenure};
+use common::mounted::skip;
+use common::{Ended, TENURE, directory, run, tenure};
 use support::{Running, tenure_command};
 
 /// What is wrong, with its exit code and what must be said about it.

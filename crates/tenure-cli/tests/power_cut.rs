@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{litter, skip, tenure};
+use common::mounted::skip;
+use common::{litter, tenure};
 use disk::{Disk, Random};
 use tenure::{Document, Durability, Reached, Wait};
 

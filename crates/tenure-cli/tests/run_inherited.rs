@@ -148,7 +148,7 @@ fn a_command_that_cannot_be_signalled_keeps_its_lock() {
         .expect("strace is there: run ./test");
     while !path.join("started").exists() {
         if running.try_wait().unwrap().is_some() {
-            return common::skip(
+            return common::mounted::skip(
                 "a_command_that_cannot_be_signalled_keeps_its_lock",
                 "ptrace is not permitted",
             );

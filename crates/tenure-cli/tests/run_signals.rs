@@ -14,7 +14,8 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use common::{TENURE, directory, run, skip};
+use common::mounted::skip;
+use common::{TENURE, directory, run};
 use rustix::process::Signal;
 use support::{NOTE_SIGNALS, Running, eventually, python};
 

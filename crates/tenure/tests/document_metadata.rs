@@ -6,11 +6,15 @@
     reason = "a test looks at the real system"
 )]
 
+mod mounted;
+
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use mounted::{Mounted, skip};
 use tenure::{Document, Reached, Version, Wait};
 
 fn document() -> (tempfile::TempDir, PathBuf) {
@@ -111,20 +115,13 @@ fn a_mount_point_is_refused_and_left_alone() {
     let (directory, path) = document();
     let source = directory.path().join("source.json");
     fs::write(&source, "{\"n\":5}").unwrap();
-    let mounted = Command::new("mount").arg("--bind").arg(&source).arg(&path).output().unwrap();
-    if !mounted.status.success() {
-        let reason = "a_mount_point_is_refused_and_left_alone: this machine does not let us mount";
-        println!("{reason}");
-        if let Some(list) = std::env::var_os("TENURE_SKIPPED") {
-            use std::io::Write;
-            let mut list = fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
-            writeln!(list, "{reason}").unwrap();
-        }
-        return;
-    }
+    let mounted = match Mounted::new([OsStr::new("--bind"), source.as_os_str()], &path) {
+        Ok(mounted) => mounted,
+        Err(reason) => return skip("a_mount_point_is_refused_and_left_alone", &reason),
+    };
     let outcome = bump(&path);
     let content = fs::read_to_string(&path).unwrap();
-    assert!(Command::new("umount").arg(&path).status().unwrap().success());
+    mounted.unmount();
     let error = outcome.unwrap_err();
     assert!(error.is_io() && error.to_string().contains("mount point"), "{error}");
     assert_eq!(content, "{\"n\":5}");

@@ -398,6 +398,20 @@ fn a_broken_connection_is_made_again() {
     lease.release().unwrap();
 }
 
+/// The server says so as the answer to the next question.
+#[test]
+fn a_connection_that_the_server_ended_for_idleness_is_made_again() {
+    let database = Database::new();
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let store = LeaseStore::connect(&database.with("options=-c%20idle_session_timeout%3D100ms")).unwrap();
+    let lease = store.acquire("a", TTL, Wait::Never).unwrap();
+    for _ in 0..2 {
+        eventually("the server has ended the connection", || database.sql(others).trim() == "0");
+        lease.renew().unwrap();
+    }
+    lease.release().unwrap();
+}
+
 #[test]
 fn errors_name_the_address_and_no_password() {
     let server = shared_server();

@@ -13,7 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-use crate::common::{Mounted, directory, run};
+use crate::common::mounted::Mounted;
+use crate::common::{directory, run};
 
 /// An ext4 file system in a file, and where it is mounted.
 pub(crate) struct Disk {

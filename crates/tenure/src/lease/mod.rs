@@ -76,6 +76,7 @@ pub use request::Request;
 pub use token::{NotAToken, Token};
 
 use self::hold::Hold;
+use self::keeper::Keepers;
 use self::store::{Answer, Store};
 use self::timing::Tenancy;
 use crate::error::{Error, Result};
@@ -94,6 +95,7 @@ pub struct LeaseStore<H: Host = Native> {
     store: Arc<dyn Store>,
     /// This process. A forked child opens a store of its own.
     here: Arc<Tenant>,
+    keepers: Arc<Keepers<H>>,
 }
 
 impl LeaseStore {
@@ -140,7 +142,8 @@ impl<H: Host> LeaseStore<H> {
     /// Any store, on any host.
     pub fn on(host: H, store: Arc<dyn Store>) -> LeaseStore<H> {
         let here = Arc::new(Tenant::here(&host));
-        LeaseStore { host, store, here }
+        let keepers = Arc::new(Keepers::new(host.clone()));
+        LeaseStore { host, store, here, keepers }
     }
 
     /// What keeps the leases: for who wraps a store in another, or asks it directly.
@@ -196,7 +199,7 @@ impl<H: Host> LeaseStore<H> {
         let tenancy = Tenancy::granted(began, handle.ttl, lasts, None);
         let (host, store, claim) = (self.host.clone(), self.store.clone(), handle.claim.clone());
         let tenant = Tenant::clone(&self.here);
-        Lease::begin(Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None))
+        Lease::begin(&self.keepers, Hold::new(host, store, claim, tenant, handle.ttl, tenancy, None))
     }
 
     /// Renews a detached lease, for `ttl` if that is given, and leaves it detached. Says how long it can be relied on, counted
@@ -315,11 +318,11 @@ pub struct Lease<H: Host = Native> {
 
 impl<H: Host> Lease<H> {
     /// Has a thread renew it from now on. If there is none to be had, or it is too late, the guard releases it.
-    fn begin(hold: Hold<H>) -> Result<Lease<H>> {
+    fn begin(keepers: &Keepers<H>, hold: Hold<H>) -> Result<Lease<H>> {
         let lease = Lease { hold: Arc::new(hold) };
         let target = target(&*lease.hold.store, lease.name());
         let fail = |errno| Error::host("start the thread that renews the lease", &target, errno);
-        keeper::start(&lease.hold).map_err(fail)?;
+        keepers.keep(&lease.hold).map_err(fail)?;
         lease.ensure_held()?;
         Ok(lease)
     }

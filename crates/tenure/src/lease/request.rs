@@ -115,7 +115,8 @@ impl<H: Host> Request<H> {
         };
         let (claim, tenant, tenancy) = self.take(wait.into(), tenant)?;
         let LeaseStore { host, store, .. } = self.store.clone();
-        Lease::begin(Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone()))
+        let hold = Hold::new(host, store, claim, tenant, self.ttl, tenancy, self.on_loss.clone());
+        Lease::begin(&self.store.keepers, hold)
     }
 
     /// Acquires the lease if it is free now; `None` if another has it.

@@ -15,6 +15,7 @@ mod handles;
 mod histories;
 mod holding;
 mod losing;
+#[path = "../mounted/mod.rs"]
 mod mounted;
 mod opening;
 mod place;

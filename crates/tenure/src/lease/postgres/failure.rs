@@ -78,13 +78,13 @@ impl From<tokio_postgres::Error> for Failure {
 fn by_code(code: &SqlState) -> What {
     match *code {
         SqlState::CANNOT_CONNECT_NOW | SqlState::TOO_MANY_CONNECTIONS => What::NotNow,
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => What::Broken,
         // Our own cancellation, or the time limit of the session.
         SqlState::QUERY_CANCELED => What::Unreachable,
         SqlState::INSUFFICIENT_PRIVILEGE | SqlState::READ_ONLY_SQL_TRANSACTION => What::Denied,
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => What::Foreign,
         SqlState::INVALID_CATALOG_NAME => What::NoDatabase,
-        _ if code.code().starts_with("08") => What::Broken,
+        // "Operator intervention" ends the session: a shutdown, or the end of its time to be idle.
+        _ if code.code().starts_with("08") || code.code().starts_with("57P") => What::Broken,
         _ if code.code().starts_with("28") => What::Denied,
         _ => What::Failed,
     }

@@ -48,13 +48,14 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use self::failure::{Failure, What};
 use self::listen::Board;
 use self::pool::{For, Pool, Question};
 use self::rows::{Lease, as_micros};
-use self::runtime::Runtime;
+use self::runtime::{Forked, Runtime};
 use self::session::Params;
 use self::target::Target;
 use super::store::{Answer, Ask, Attempt, Claim, Notice, Owner, Store};
@@ -65,10 +66,6 @@ use crate::wait::Moment;
 
 /// How long a store may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-
-/// How much earlier than its caller leaves the driver gives up, so that what it has to say still arrives; a fifth of the time if that
-/// is less.
-const GRACE: Duration = Duration::from_millis(50);
 
 /// How long an abandoned lease is waited for before the caller goes on, and it is taken back in the background.
 const ABANDON_MAX: Duration = Duration::from_millis(500);
@@ -81,7 +78,7 @@ pub struct Postgres {
     pool: Arc<Pool>,
     board: Arc<Board>,
     notify: bool,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
 }
 
 impl Postgres {
@@ -96,11 +93,11 @@ impl Postgres {
         let password = std::env::var("PGPASSWORD").ok();
         let target = Target::parse(url, password)?;
         let path = Path::new(&target.shown).to_owned();
-        let fail =
-            |error| Error::failed(&path, format!("the thread that talks to it can't be started: {error}"));
+        let fail = |error| Error::failed(&path, format!("what talks to it can't be started: {error}"));
         let runtime = Runtime::new().map_err(fail)?;
         let notify = target.notify;
-        let store = Postgres { pool: Pool::new(target), board: Arc::default(), notify, runtime };
+        let pool = Pool::new(target, runtime.clone());
+        let store = Postgres { pool, board: Arc::default(), notify, runtime };
         let pool = store.pool.clone();
         store.call(Native.now() + CONNECT_MAX, |limit| async move { pool.begin(limit).await })?;
         Ok(store)
@@ -113,20 +110,17 @@ impl Postgres {
         self
     }
 
-    /// Runs a question on the store's thread; the caller waits until this moment at most.
+    /// Runs a question, which ends at the limit that it is given.
     fn call<T, F>(&self, until: Moment, question: impl FnOnce(Instant) -> F) -> Result<T>
     where
-        T: Send + 'static,
-        F: Future<Output = std::result::Result<T, Failure>> + Send + 'static,
+        T: Send,
+        F: Future<Output = std::result::Result<T, Failure>> + Send,
     {
         let time = until.since(Native.now()).min(Duration::from_secs(86_400));
-        let limit = Instant::now() + time.saturating_sub(GRACE.min(time / 5));
-        let silent = || Failure::new(What::Unreachable, "it did not answer in time");
-        let problem = match self.runtime.wait_for(until, question(limit)) {
-            Ok(Some(Ok(answer))) => return Ok(answer),
-            Ok(Some(Err(failure))) => failure,
-            Ok(None) => silent(),
-            Err(runtime::Forked) => Failure::new(
+        let problem = match self.runtime.run(question(Instant::now() + time)) {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => failure,
+            Err(Forked) => Failure::new(
                 What::Unsupported,
                 "this process was forked from the one that opened the store; open it again here",
             ),
@@ -276,11 +270,13 @@ impl Store for Postgres {
             Box::new(self.notify),
         ];
         let (pool, owner) = (self.pool.clone(), owner.clone());
-        let done = async move {
+        let (tell, told) = oneshot::channel::<()>();
+        self.runtime.begin(async move {
             pool.abandon(&owner, Question::new(statements::ABANDON, params)).await;
-        };
+            drop(tell);
+        });
         // It goes on in the background, and at the worst the lease ends with its time.
-        let _goes_on = self.runtime.wait_for(Native.now() + ABANDON_MAX, done);
+        let _goes_on = self.runtime.run(async { timeout(ABANDON_MAX, told).await });
     }
 
     fn notice(&self, name: &Name, waker: &Waker) -> Notice {

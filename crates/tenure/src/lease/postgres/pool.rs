@@ -11,11 +11,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::Row;
 
 use super::failure::{Failure, What};
+use super::runtime::Runtime;
 use super::schema;
 use super::session::{Params, Session, cancel};
 use super::target::Target;
@@ -54,6 +56,7 @@ impl Question {
 
 pub(super) struct Pool {
     target: Target,
+    runtime: Arc<Runtime>,
     idle: Mutex<Vec<Session>>,
     holders: Semaphore,
     others: Semaphore,
@@ -69,9 +72,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    pub(super) fn new(target: Target) -> Arc<Pool> {
+    pub(super) fn new(target: Target, runtime: Arc<Runtime>) -> Arc<Pool> {
         let (holders, others) = (Semaphore::new(AT_ONCE), Semaphore::new(AT_ONCE));
-        Arc::new(Pool { target, idle: Mutex::default(), holders, others, late: Mutex::default() })
+        Arc::new(Pool { target, runtime, idle: Mutex::default(), holders, others, late: Mutex::default() })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -89,7 +92,7 @@ impl Pool {
             });
             match opened.await {
                 Ok(Ok(session)) => {
-                    self.keep(session);
+                    self.keep(session).await;
                     return Ok(());
                 }
                 Ok(Err(failure)) if failure.what == What::NotNow => pauses.pause(failure).await?,
@@ -129,28 +132,30 @@ impl Pool {
             None => timeout_at(limit, Session::open(&self.target, drop)).await.map_err(over)??,
         };
         let token = session.cancel_token();
-        let (tell, told) = oneshot::channel();
         let asked = question.clone();
-        // It goes on if nobody waits any more, so that its end is known.
-        tokio::spawn(async move {
-            let answer = timeout(PATIENCE, session.query(asked.sql, &asked.params)).await;
-            let answer = answer.unwrap_or_else(|_over| Err(silent("it never answered")));
-            drop(asked);
-            // Refused if nobody waits: then the connection, which may be stuck, goes too.
-            tell.send((answer, session))
+        let mut query = Box::pin(async move {
+            let answer = session.query(asked.sql, &asked.params).await;
+            (answer, session)
         });
-        match timeout_at(limit, told).await {
-            Ok(Ok((answer, session))) => {
-                // After an error another one is made: this one may be broken, or lead to a server that is no primary any more.
-                if answer.is_ok() {
-                    self.keep(session);
-                }
-                answer
+        match timeout_at(limit, &mut query).await {
+            Ok((Ok(rows), session)) => {
+                self.keep(session).await;
+                Ok(rows)
             }
-            Ok(Err(_gone)) => Err(Failure::new(What::Broken, "the connection's task has ended")),
+            Ok((Err(failure), _)) => {
+                if failure.what == What::Broken {
+                    // What broke this connection has broken the others: nobody listens to them while nobody asks.
+                    locked(&self.idle).clear();
+                }
+                Err(failure)
+            }
             Err(elapsed) => {
                 let target = self.target.clone();
-                tokio::spawn(async move { timeout(PATIENCE, cancel(&target, &token)).await });
+                // To its end, so that this is known; then the connection, which may be stuck, goes too.
+                self.runtime.begin(async move {
+                    let _not_any_more = timeout(PATIENCE, cancel(&target, &token)).await;
+                    let _never = timeout(PATIENCE, query).await;
+                });
                 Err(over(elapsed))
             }
         }
@@ -161,11 +166,18 @@ impl Pool {
         std::iter::from_fn(|| idle.pop()).find(|session| !session.is_closed())
     }
 
-    fn keep(&self, session: Session) {
-        let mut idle = locked(&self.idle);
-        if idle.len() < IDLE_MAX {
-            idle.push(session);
-        }
+    async fn keep(&self, session: Session) {
+        let one_too_many = {
+            let mut idle = locked(&self.idle);
+            if idle.len() < IDLE_MAX {
+                idle.push(session);
+                return;
+            }
+            session
+        };
+        drop(one_too_many);
+        // Its connection takes leave of the server.
+        yield_now().await;
     }
 
     /// Notes that a question of this owner has no answer; with none, that everything is known.

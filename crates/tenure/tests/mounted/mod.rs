@@ -1,9 +1,14 @@
 //! File systems of a test's own, and how a test is skipped that this machine does not permit.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part of this")]
 
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long what is closed may stay in use.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says that `name` was not run because this machine does not permit it, and notes it for `./test`.
 pub(crate) fn skip(name: &str, reason: &str) {
@@ -44,8 +49,16 @@ impl Mounted {
 
     /// Unmounts, and fails if something still uses it.
     pub(crate) fn unmount(mut self) {
-        let ended = Command::new("umount").arg(&self.at).output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let ended = Command::new("umount").arg(&self.at).output().unwrap();
+            if ended.status.success() {
+                break;
+            }
+            // A child of another test has our descriptors until its exec.
+            assert!(Instant::now() < give_up, "{}", String::from_utf8_lossy(&ended.stderr));
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.unmounted = true;
     }
 }
