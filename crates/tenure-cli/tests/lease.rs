@@ -245,6 +245,7 @@ fn a_handle_that_nobody_gets_is_released() {
     assert!(said.contains("so the lease was released again"), "{said}");
     assert_eq!(lease(path, &["list", "sqlite:l.db"]).stdout, "");
 
+    let mut ended_by_it = 0;
     for _ in 0..10 {
         let handle = acquire(path, "a", &["--ttl", "60s"]);
         let mut waiter =
@@ -256,7 +257,18 @@ fn a_handle_that_nobody_gets_is_released() {
         waiter.signal(Signal::TERM);
         waiter.signal(Signal::CONT);
         let ended = waiter.ended();
-        assert_eq!((ended.status.signal(), ended.stdout.as_str()), (Some(15), ""), "{}", ended.stderr);
+        match ended.status.signal() {
+            Some(signal) => {
+                assert_eq!((signal, ended.stdout.as_str()), (15, ""), "{}", ended.stderr);
+                ended_by_it += 1;
+            }
+            // The kernel may hand the signal to another thread, behind which this one may be done.
+            None => {
+                assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+                assert_eq!(lease(path, &["release", "sqlite:l.db", ended.stdout.trim()]).code(), Some(0));
+            }
+        }
         assert_eq!(lease(path, &["list", "sqlite:l.db"]).stdout, "", "nobody has it");
     }
+    assert!(ended_by_it > 0);
 }

@@ -13,7 +13,7 @@
 #[path = "journal_any_bytes/property.rs"]
 mod property;
 
-use property::{Original, original, survives};
+use property::{Original, files_survive, original, rotated, survives};
 use proptest::prelude::*;
 
 /// What is done to a sound journal.
@@ -137,4 +137,87 @@ proptest! {
         mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
         survives(&bytes, Some((&sound, &records)));
     }
+
+    #[test]
+    fn a_mutated_rotated_journal_is_survived(
+        batches in batches(),
+        mutations in prop::collection::vec(mutation(), 0..4),
+    ) {
+        let mut bytes = rotated(&batches);
+        mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
+        files_survive(&bytes);
+    }
+}
+
+/// Whoever reads from the beginning would take what follows for damage, and whoever begins behind it for a tail.
+#[test]
+fn no_record_says_that_it_was_synced_itself_or_what_follows() {
+    let header = "# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n";
+    survives(format!("{header}0aa50839 1 1/1 3 one\nno record\n").as_bytes(), None);
+}
+
+/// The reader found it damaged, and a repair found nothing to take out.
+#[test]
+fn a_record_of_a_later_file_among_earlier_ones_can_be_repaired() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          3d4c873a 2 1/2 1 b\n\
+          dac15a6d 1 1/1 0 a\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 2 9e930505\n\
+          3d4c873a 2 1/2 1 b\n\
+          831ca729 3 2/2 1 c\n",
+    );
+}
+
+/// Nobody says that it was synced, so the next append moves it away; whoever came from the file before went past its flaw.
+#[test]
+fn nobody_reads_behind_a_torn_beginning_of_a_file() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          dac15a6d 1 1/1 0 a\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 2 9e930505\n\
+          no record\n\
+          757f37ce 2 1/1 1 b\n",
+    );
+}
+
+/// As when the present file was put back from an old copy.
+#[test]
+fn files_in_the_wrong_order_are_counted() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          757f37ce 2 1/1 1 b\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 5 4a5961ee\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          dac15a6d 1 1/1 0 a\n",
+    );
+}
+
+/// The first file was left when a sync of it had failed, and what came next was damaged and taken out.
+#[test]
+fn the_torn_end_of_a_file_that_was_left_is_no_damage() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          dac15a6d 1 1/1 0 a\n\
+          d03ea5b0 2 1/1 0 b\n\
+          torn\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 2 9e930505\n\
+          no record\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 4 b832e2ed\n\
+          2fef9a79 4 1/1 3 d\n",
+    );
+}
+
+/// Record 3 of the file that was left is not the one of the next file: whoever has read it hears so.
+#[test]
+fn a_record_that_was_replaced_is_not_taken_for_another() {
+    files_survive(
+        b"# tenure-journal 1 4f1c9a2be07d5533 1 1 8dc3f6f1\n\
+          dac15a6d 1 1/1 0 a\n\
+          d03ea5b0 2 1/1 0 b\n\
+          d66bf0fb 3 1/1 0 c\n\
+          # tenure-journal 1 4f1c9a2be07d5533 1 2 9e930505\n\
+          torn\n\
+          57d6c3c2 3 2/2 1 d\n",
+    );
 }

@@ -409,16 +409,22 @@ impl<H: Host> Reader<H> {
             if header.journal != before.journal {
                 return Err(Error::conflict(&target, ANOTHER));
             }
-            if found.missed.is_none() && found.next != wanted {
+            let sum = open.course.sum;
+            let is_another = sum != 0 && found.before.is_some_and(|before| before != sum);
+            if found.missed.is_none() && (found.next != wanted || is_another) {
                 return Err(Error::conflict(&target, LOST));
             }
         }
         if found.missed.is_some() {
             // Nothing was lost by rule, so it is damage if something stands where the records should, and still does: a
-            // repair, or a reset, may have taken it away.
+            // repair, or a reset, may have taken it away. What stands behind the beginning of the next file was left.
             let left = scan(host, &open.segment, open.course.clone(), u64::MAX)?;
+            let wanted = open.course.next.unwrap_or(1);
             let is_there = || -> Result<bool> {
-                Ok(files(journal, &target)?.iter().any(|segment| segment.id == open.segment.id))
+                let files = files(journal, &target)?;
+                let at = files.iter().position(|segment| segment.id == open.segment.id);
+                let is_wanted = |at: usize| files.get(at + 1).is_none_or(|after| after.base() > wanted);
+                Ok(at.is_some_and(is_wanted))
             };
             if left.flawed.is_some() && found.segment.is_checked() && is_there()? {
                 return Err(damaged(&open.segment, &left));

@@ -179,7 +179,9 @@ pub(super) fn parse(line: &[u8], seed: u32) -> Result<Entry<'_>, Flaw> {
         };
         let (synced, text) = number_before(rest.strip_prefix(b" ")?, b' ')?;
         let part = Part { place: u32::try_from(place).ok()?, of: u32::try_from(of).ok()? };
-        let is_record = (1..=of).contains(&place) && sequence > 0 && unescape(text).is_some();
+        // What was synced stands before the whole batch, which stands in one write.
+        let before_batch = sequence.checked_sub(place)?;
+        let is_record = (1..=of).contains(&place) && synced <= before_batch && unescape(text).is_some();
         is_record.then_some(Entry { sequence, part, is_stamp, synced, sum, text })
     };
     // The last number of all has none behind it.
@@ -339,6 +341,17 @@ mod tests {
             let text = format!("{:08x} {body}", crc32c::crc32c_append(seed(JOURNAL), body.as_bytes()));
             assert_eq!(parse(text.as_bytes(), seed(JOURNAL)), Err(Flaw::Form), "{part}");
         }
+        for (body, is_right) in [
+            ("0 1/1 0 x", false),
+            ("1 2/2 0 x", false),
+            ("7 1/1 6 x", true),
+            ("7 1/1 7 x", false),
+            ("7 3/3 4 x", true),
+            ("7 3/3 5 x", false),
+        ] {
+            let text = format!("{:08x} {body}", crc32c::crc32c_append(seed(JOURNAL), body.as_bytes()));
+            assert_eq!(parse(text.as_bytes(), seed(JOURNAL)).is_ok(), is_right, "{body}");
+        }
         for text in [r"\", r"\q", r"\x4", r"\xG0", r"\X41"] {
             assert_eq!(unescape(text.as_bytes()), None, "{text}");
         }
@@ -363,9 +376,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_come_back(payload: Vec<u8>, sequence in 1..u64::MAX, synced: u64, of in 1..u32::MAX, is_stamp: bool) {
+        fn any_bytes_come_back(
+            payload: Vec<u8>,
+            before in 0..u64::MAX - u64::from(u32::MAX),
+            synced: u64,
+            of in 1..u32::MAX,
+            is_stamp: bool,
+        ) {
             let mut out = Vec::new();
             let part = Part { place: of.div_ceil(2), of };
+            let (sequence, synced) = (before + u64::from(part.place), synced.min(before));
             let sum = encode(&mut out, seed(JOURNAL), sequence, part, is_stamp, synced, &payload);
             prop_assert_eq!(out.pop(), Some(b'\n'));
             prop_assert!(std::str::from_utf8(&out).is_ok_and(|text| !text.contains(char::is_control)));

@@ -31,7 +31,7 @@ pub(super) struct Found<H: Host> {
     pub(super) next: u64,
     pub(super) sum: u32,
     /// The sum of the record before the one that was asked for.
-    before: Option<u32>,
+    pub(super) before: Option<u32>,
     /// What was asked for is the first of its file.
     is_first: bool,
     /// Sequences before it that the caller asked for and that are gone.
@@ -110,11 +110,14 @@ pub(super) fn locate<H: Host>(journal: &Journal<H>, target: &Path, next: u64) ->
         let missed = Missed { sequences: Some((next, later.base() - 1)) };
         return Ok(Some(beginning(later, Some(missed))));
     }
-    let is_first = later.base() == next;
+    if later.base() == next {
+        // Nothing stands before it that could be damaged and passed over.
+        return Ok(Some(beginning(later, None)));
+    }
     let sought = seek(&journal.host, &later, next)?;
     if let Some(following) = following
         && sought.before.is_none()
-        && !(is_first || sought.is_passed)
+        && !sought.is_passed
     {
         // A repair took the end of its file.
         let missed = Missed { sequences: Some((next, following.base() - 1)) };
@@ -122,15 +125,7 @@ pub(super) fn locate<H: Host>(journal: &Journal<H>, target: &Path, next: u64) ->
     }
     let Sought { offset, sum, before, is_passed, .. } = sought;
     let next = if is_passed { next } else { sought.next };
-    Ok(Some(Found {
-        segment: later,
-        offset,
-        next,
-        sum,
-        before,
-        is_first: is_first || is_passed,
-        missed: None,
-    }))
+    Ok(Some(Found { segment: later, offset, next, sum, before, is_first: is_passed, missed: None }))
 }
 
 /// The file that has the record `next`, or the first after it, and the one behind that.

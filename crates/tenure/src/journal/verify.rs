@@ -118,6 +118,26 @@ impl Pieces {
     }
 }
 
+/// Where a file has its last record with one of these sequences, as far as it begins behind `from`.
+fn last_of<H: Host>(
+    host: &H,
+    segment: &Segment<H>,
+    from: u64,
+    sequences: &Range<u64>,
+) -> Result<Option<u64>> {
+    let fail = |errno| Error::host("read the journal", &segment.path, errno);
+    let mut lines = Lines::from(host, &segment.file, from, LINE_MAX);
+    let mut last = None;
+    while let Some(line) = lines.next().map_err(fail)? {
+        if let Line::Whole { at, text } = line
+            && segment.parse(text, None).is_ok_and(|entry| sequences.contains(&entry.sequence))
+        {
+            last = Some(at);
+        }
+    }
+    Ok(last)
+}
+
 /// Takes a file apart, as far as records before the sequence `until` stand there: a file that was left counts no further.
 fn pieces<H: Host>(
     host: &H,
@@ -131,13 +151,24 @@ fn pieces<H: Host>(
     let mut found = Pieces { list: Vec::new(), synced: base - 1 };
     let (mut expected, mut told) = (base, segment.body);
     let mut course = Course::from(segment.body, Some(base), 0);
+    let mut last = None;
     loop {
         let line = lines.next().map_err(fail)?;
-        if let Some(Line::Whole { text, .. }) = line
+        let mut later = None;
+        if let Some(Line::Whole { at, text }) = line
             && !course.is_in_batch()
-            && segment.parse(text, course.next).is_ok_and(|entry| entry.sequence >= until)
+            && let Ok(entry) = segment.parse(text, course.next)
+            && entry.sequence >= until
         {
-            break;
+            if expected >= until {
+                break;
+            }
+            // It may be behind a gap that a repair has left; among records of this file it is damage.
+            let last = match last {
+                Some(last) => last,
+                None => *last.insert(last_of(host, segment, at, &(expected..until))?),
+            };
+            later = last.filter(|last| *last > at).map(|_| Flaw::Order(entry.sequence));
         }
         let (at, taken) = match line {
             None if course.is_in_batch() => (None, Err(Flaw::Batch)),
@@ -145,7 +176,8 @@ fn pieces<H: Host>(
             Some(Line::Long { at }) => (Some(at), Err(Flaw::Long)),
             Some(Line::Open { at, .. }) => (Some(at), Err(Flaw::Torn)),
             Some(Line::Whole { at, text }) => {
-                let taken = segment.parse(text, course.next).and_then(|entry| {
+                let parsed = later.map_or_else(|| segment.parse(text, course.next), Err);
+                let taken = parsed.and_then(|entry| {
                     found.synced = found.synced.max(entry.synced);
                     course.take(&entry, at + text.len() as u64 + 1)
                 });
@@ -158,6 +190,9 @@ fn pieces<H: Host>(
             Ok(()) => {
                 let next = course.next.unwrap_or(base);
                 let records = std::mem::take(&mut course.records);
+                if next - records >= until {
+                    break;
+                }
                 let begin = found.list.last().map_or(segment.body, |piece| piece.range.end);
                 let sequences = (next - records, next - 1);
                 found.add(Piece { range: begin..course.end, flaw: None, records, sequences });
@@ -229,8 +264,12 @@ pub(super) fn verify<H: Host>(journal: &Journal<H>, progress: impl FnMut(u64, u6
             match piece.flaw {
                 None => {
                     report.records += piece.records;
-                    let first = sequences.map_or(piece.sequences.0, |(first, _)| first);
-                    sequences = Some((first, piece.sequences.1));
+                    let (first, last) = piece.sequences;
+                    // The files may be in the wrong order, as when one was put back from a copy.
+                    sequences =
+                        Some(sequences.map_or((first, last), |(lowest, highest)| {
+                            (lowest.min(first), highest.max(last))
+                        }));
                 }
                 Some(flaw) => report.damage.push(damage(&segment, piece, flaw)),
             }

@@ -1,8 +1,13 @@
 //! What must hold of any bytes as a journal's file. Used by the property test and by the fuzz target.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "directory.rs"]
+mod directory;
 
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+
+use directory::directory;
 use tenure::journal::{Cursor, Entry, Format, Journal};
 use tenure::{Durability, Error, Wait};
 
@@ -14,23 +19,6 @@ const STEPS_MAX: usize = 10_000;
 pub(crate) struct Original {
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: Vec<Vec<u8>>,
-}
-
-/// In memory if that can be had: nobody loses power here.
-fn directory() -> (PathBuf, impl Drop) {
-    struct Removed(PathBuf);
-    impl Drop for Removed {
-        fn drop(&mut self) {
-            let _litter_of_a_test = fs::remove_dir_all(&self.0);
-        }
-    }
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let memory = Path::new("/dev/shm");
-    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let path = base.join(format!("tenure-any-bytes-{}-{number}", std::process::id()));
-    fs::create_dir(&path).expect("a directory to work in");
-    (path.clone(), Removed(path))
 }
 
 /// Appends batches, of which those marked end in a stamp.
@@ -51,6 +39,21 @@ pub(crate) fn original(batches: &[(Vec<Vec<u8>>, bool)], is_power: bool) -> Orig
         records.extend(is_stamped.then(|| b"stamp".to_vec()));
     }
     Original { bytes: fs::read(&path).expect("the journal"), records }
+}
+
+/// The files of a journal with these batches, rotated often, one behind the other.
+#[allow(dead_code, clippy::allow_attributes, reason = "the fuzz target has none")]
+pub(crate) fn rotated(batches: &[(Vec<Vec<u8>>, bool)]) -> Vec<u8> {
+    let (directory, _removed) = directory();
+    let path = directory.join("a.journal");
+    let journal = Journal::open(&path).durability(Durability::Process).rotate_at(150);
+    for (batch, _) in batches {
+        journal.append(Wait::Never, batch).expect("an append to a sound journal");
+    }
+    let older = (1..).map(|number| directory.join(format!("a.journal.{number:06}")));
+    let mut bytes: Vec<u8> = older.map_while(|path| fs::read(path).ok()).flatten().collect();
+    bytes.extend(fs::read(&path).expect("the journal"));
+    bytes
 }
 
 /// What a reader gives, and why it ends if it is not the end.
@@ -132,20 +135,86 @@ pub(crate) fn survives(bytes: &[u8], sound: Option<(&[u8], &[Vec<u8>])>) {
         is_a_part(&kept, records, before.records.len());
     }
     for round in 0..3_u64 {
-        let appended = journal().append(Wait::Never, ["x", "y"]);
-        if kept
-            .records
-            .last()
-            .is_some_and(|(sequence, ..)| sequence.is_some_and(|number| number > u64::MAX / 2))
-        {
-            return;
+        match journal().append(Wait::Never, ["x", "y"]) {
+            Ok(_) => {}
+            // They were used up by what stands there.
+            Err(error) => return assert!(error.to_string().contains("has no sequences left"), "{error}"),
         }
-        appended.expect("an append");
         let now = read(&journal(), None);
         assert!(now.ended.is_none(), "{:?}", now.ended);
         assert_eq!(now.records.len(), kept.records.len() + 2 * (round as usize + 1));
         assert!(now.records.iter().zip(&kept.records).all(|(now, before)| now.1 == before.1));
     }
+}
+
+/// What the files of a rotated journal, one behind the other, are split at.
+pub(crate) const HEADER: &[u8] = b"# tenure-journal ";
+
+/// Puts `bytes` in the place of a journal's files, of which each begins with a header, and does everything with them.
+pub(crate) fn files_survive(bytes: &[u8]) {
+    let (directory, _removed) = directory();
+    let path = directory.join("a.journal");
+    let begins = |at: &usize| *at == 0 || bytes[*at..].starts_with(HEADER) && bytes[at - 1] == b'\n';
+    let mut begins: Vec<usize> = (0..bytes.len()).filter(begins).collect();
+    begins.push(bytes.len());
+    let files: Vec<&[u8]> = begins.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect();
+    let Some((active, older)) = files.split_last().filter(|(_, older)| !older.is_empty()) else { return };
+    fs::write(&path, active).expect("a file to look at");
+    for (older, number) in older.iter().zip(1..) {
+        fs::write(directory.join(format!("a.journal.{number:06}")), older).expect("a file to look at");
+    }
+    let journal = || Journal::open(&path).durability(Durability::Process);
+    // No damage makes sound headers, or records, of another order.
+    let is_ordered = files.windows(2).all(|two| follows(two[0], two[1]));
+    let shown = String::from_utf8_lossy(bytes);
+    let is_refused = |error: &Error| error.is_corrupt() || error.is_conflict();
+    let before = read(&journal(), None);
+    assert!(before.ended.as_ref().is_none_or(is_refused), "{:?}\n{shown}", before.ended);
+    for (_, _, cursor) in &before.records {
+        let behind = read(&journal(), Some(cursor));
+        assert!(behind.ended.as_ref().is_none_or(is_refused), "{:?}\n{shown}", behind.ended);
+    }
+    let report = match journal().verify(|_, _| {}) {
+        Ok(report) => report,
+        Err(error) => return assert!(error.is_corrupt(), "{error}\n{shown}"),
+    };
+    let repaired = journal().repair(Wait::Never).expect("a repair");
+    assert_eq!(repaired.damage, report.damage);
+    assert!(journal().verify(|_, _| {}).expect("a repaired journal").damage.is_empty());
+    let kept = read(&journal(), None);
+    let is_read = kept.ended.as_ref().is_none_or(Error::is_conflict);
+    assert!(is_read || !is_ordered, "{:?}\n{shown}", kept.ended);
+    match journal().append(Wait::Never, ["x", "y"]) {
+        Err(error) => assert!(error.is_unsupported(), "{error}\n{shown}"),
+        Ok(_) if kept.ended.is_some() || !is_ordered => drop(read(&journal(), None)),
+        Ok(_) => {
+            let now = read(&journal(), None);
+            assert!(now.ended.as_ref().is_none_or(Error::is_conflict), "{:?}\n{shown}", now.ended);
+            let count = kept.records.len() + 2;
+            assert!(
+                now.ended.is_some() || now.records.len() == count,
+                "{count}, but {:?}\n{shown}",
+                now.records
+            );
+            assert!(now.records.iter().zip(&kept.records).all(|(now, before)| now.1 == before.1));
+        }
+    }
+}
+
+/// Whether the header of one file is such as may come after that of another.
+fn follows(before: &[u8], after: &[u8]) -> bool {
+    let [before, after] = [before, after].map(|file| {
+        let line = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let mut fields = line.split(|byte| *byte == b' ').skip(3).take(3).map(String::from_utf8_lossy);
+        let journal = fields.next().map(Cow::into_owned);
+        (journal, fields.map_while(|number| number.parse::<u64>().ok()).collect::<Vec<_>>())
+    });
+    // The first never falls, and the base grows.
+    before.0 == after.0
+        && before.1.len() == 2
+        && after.1.len() == 2
+        && before.1[0] <= after.1[0]
+        && before.1[1] < after.1[1]
 }
 
 /// That what was read are records that were appended, in their order, and no fewer than `least`.

@@ -182,10 +182,13 @@ impl<'t> Pieces<'t> {
         // A comment must not swallow the bracket.
         let last_line = list.entries.last().map_or(self.head, |entry| entry.tail);
         let ends_in_comment = !(last_line.trim().is_empty() && list.carried.is_empty());
-        if !self.end.contains('\n') && ends_in_comment && self.inner.is_some() {
+        let mut end: &str = &self.end;
+        if !end.contains('\n') && ends_in_comment && self.inner.is_some() {
             out.push_str(&self.line_end());
+            // Blanks that stood behind an element are no indentation.
+            end = end.trim_start_matches([' ', '\t']);
         }
-        out + &self.end + self.brackets[1]
+        out + end + self.brackets[1]
     }
 }
 
@@ -222,7 +225,8 @@ impl<'t> Gap<'t> {
             at += if rest.starts_with(comments.to_line_end()) {
                 rest.find('\n').unwrap_or(rest.len())
             } else if comments == Comments::Slashes && rest.starts_with("/*") {
-                rest.find("*/").map_or(rest.len(), |end| end + 2)
+                // Not the star that begins it: `/*/` is not over.
+                rest[2..].find("*/").map_or(rest.len(), |end| end + 4)
             } else {
                 match rest.as_bytes()[0] {
                     b',' => (gap.comma, gap.line_end) = (Some(at), None),

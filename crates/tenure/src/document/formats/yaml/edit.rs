@@ -36,6 +36,7 @@ pub(super) fn edited(text: &str, tree: &Tree<'_>, edit: &Edit<'_>, target: &Valu
         _ => {
             let end = tree.body_end;
             let at = if lines.is_blank_before(end) { lines.start(end) } else { end };
+            let layout = editor.layout_before(at, Under::Root);
             editor.splices.insert_lines(at, layout.document(target));
         }
     }
@@ -387,7 +388,9 @@ impl Editor<'_> {
         let (Content::Scalar(scalar), Value::String(text)) = (&node.content, value) else { return None };
         let column = scalar.indent.unwrap_or_else(|| self.layout.literal_column(slot.under));
         let keep = self.text[node.start..header_end].contains('+');
-        let fits = node.is_block_scalar() && !self.lines.would_swallow(node.end, column);
+        // Where nothing is indented, these end the document.
+        let ends = column == 0 && text.lines().any(|line| line.starts_with("---") || line.starts_with("..."));
+        let fits = node.is_block_scalar() && !ends && !self.lines.would_swallow(node.end, column);
         let (header, body) = literal(text, keep).filter(|_| fits)?;
         Some((header, self.layout.literal_lines(body, column)))
     }

@@ -2,7 +2,7 @@
 //!
 //! Between values are only blanks, comments and indicators, so that a `#` there always starts a comment.
 
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'t> {
@@ -30,6 +30,17 @@ impl<'t> Lines<'t> {
             at = self.next(at + 1).max(at + 1);
         }
         at.min(self.text.len())
+    }
+
+    /// Behind the markers `...` that may stand above a document, from `at` on.
+    pub(super) fn behind_ends(&self, mut at: usize) -> usize {
+        loop {
+            let next = self.skip(at);
+            if self.word(next) != "..." || self.column(next) > 0 {
+                return at;
+            }
+            at = next + "...".len();
+        }
     }
 
     /// How the text ends its lines.

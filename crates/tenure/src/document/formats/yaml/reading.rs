@@ -11,7 +11,7 @@ use super::tree::{Content, Entry, Node, Scalar};
 use crate::document::value::{DEPTH_MAX, Fields, Value};
 
 /// As much as aliases may stand for in all: each value that they repeat counts one, and each byte of its text.
-const REPEATED_MAX: usize = 10_000_000;
+const REPEATED_MAX: usize = 1_000_000;
 
 fn problem(text: &str, at: usize, what: impl Into<String>) -> Problem {
     Problem::at(text.as_bytes(), at, what)

@@ -102,8 +102,11 @@ fn what_an_update_could_not_keep_is_refused_with_its_place() {
         ("? [a]\n: 1\n", 1, 3, "a key that is a list"),
         ("a:\n\tb: 1\n", 2, 2, "tab"),
         ("\ta: 1\n", 1, 1, "a tab can't indent"),
+        ("# c\n\u{feff}- 1\n", 2, 1, "a byte order mark"),
+        ("# c\n\u{feff}\n# d\n", 2, 1, "a byte order mark"),
         ("a: b: c\n", 1, 5, "mapping values"),
         ("a: [1\n", 1, 4, "unclosed bracket"),
+        ("{\"a\":# c\n}", 1, 6, "a comment needs a blank"),
         (&deep, 1, DEPTH_MAX + 2, "nested more than 127 deep"),
     ];
     for (text, line, column, what) in table {
@@ -191,10 +194,14 @@ fn a_changed_scalar_keeps_its_style_and_its_comment() {
         ("? a\n# c\n", r#"{"a":1}"#, "? a\n: 1\n# c\n"),
         ("? a\n: 1\n", r#"{"a":2}"#, "? a\n: 2\n"),
         ("5", "6", "6"),
+        ("5", "\"\u{2003}\"", "\u{2003}"),
         ("--- 5 # c\n...\n", "[1]", "--- # c\n- 1\n...\n"),
+        ("|\nx\n", r#""...\ny\n""#, "\"...\\ny\\n\"\n"),
         ("--- |\n x\n", r#""y\nz""#, "--- |-\n y\n z\n"),
+        ("...\n# c\n... # d\n |\n x\n", r#""y""#, "...\n# c\n... # d\n |-\n y\n"),
         ("# c\n\n# d\n", r#"{"a":1}"#, "# c\n\n# d\na: 1\n"),
         ("# c", "3", "# c\n3"),
+        ("# c\n   ", r#""x\ny\n""#, "# c\n\"x\\ny\\n\"\n   "),
         ("---\n# c\n...\n", r#"["x"]"#, "---\n# c\n- x\n...\n"),
         ("a: ö # é\r\nb: 1\r\n", r#"{"a":{"c":1},"b":1}"#, "a: # é\r\n  c: 1\r\nb: 1\r\n"),
         ("\u{feff}a: 1", r#"{"a":2}"#, "\u{feff}a: 2"),
@@ -245,6 +252,7 @@ fn a_new_entry_is_laid_out_like_its_siblings() {
 #[test]
 fn a_removed_entry_takes_its_comments_along_and_no_others() {
     check(&[
+        ("h: [ # c\n 1\t]\n", r#"{"h":[]}"#, "h: [ # c\n]\n"),
         ("a: 1\n\nb: 2", "7", "7"),
         ("{\n  k: 2\n  # c\n}\n", "{}", "{\n  # c\n}\n"),
         ("a: [ # h\n  1, # one\n\n  # c\n\n  2\n  ]\n", r#"{"a":[2]}"#, "a: [ # h\n  # c\n\n  2\n  ]\n"),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StrInput, StructureStyle, Tag};
 
 use super::super::Problem;
-use super::lines::Lines;
+use super::lines::{BYTE_ORDER_MARK, Lines};
 use crate::document::value::DEPTH_MAX;
 
 /// A document: its root, if it has one, and the room that a root may be written in.
@@ -89,7 +89,8 @@ fn is_block(style: ScalarStyle) -> bool {
 /// The tree of a text that is to be updated (`strict`), or only read.
 pub(super) fn tree(text: &str, strict: bool) -> Result<Tree<'_>, Problem> {
     let lines = Lines::new(text);
-    if text[lines.body_start()..].trim().is_empty() {
+    // Other blanks of Unicode are text.
+    if text[lines.body_start()..].trim_matches([' ', '\t', '\n', '\r']).is_empty() {
         return Err(Problem::at(text.as_bytes(), 0, "the file is empty"));
     }
     let options = granit_parser::options! {
@@ -113,6 +114,11 @@ struct Builder<'t> {
 impl<'t> Builder<'t> {
     fn document(mut self) -> Result<Tree<'t>, Problem> {
         let mut tree = Tree { root: None, marker: None, body_end: self.lines.first_document_end() };
+        let begin = self.lines.skip(self.lines.behind_ends(self.last));
+        if self.strict && self.text[begin..].starts_with(BYTE_ORDER_MARK) {
+            let what = "a byte order mark behind the beginning can be read but not updated: remove it";
+            return Err(self.problem(begin, what));
+        }
         let mut documents = 0;
         loop {
             let (event, span) = self.next()?;
@@ -132,6 +138,8 @@ impl<'t> Builder<'t> {
                     if explicit {
                         tree.marker = Some(end);
                         self.last = end;
+                    } else {
+                        self.last = self.lines.behind_ends(self.last);
                     }
                 }
                 Event::DocumentEnd => {
@@ -244,6 +252,10 @@ impl<'t> Builder<'t> {
             let key = self.node(event, &span, depth + 1)?;
             let colon = self.lines.skip(key.end);
             let colon = self.text[colon..].starts_with(':').then_some(colon + 1);
+            // The parser lets it pass here, and not behind a value.
+            if let Some(at) = colon.filter(|at| self.strict && self.text[*at..].starts_with('#')) {
+                return Err(self.problem(at, "a comment needs a blank before it"));
+            }
             let (event, span) = self.next()?;
             let mut value = self.node(event, &span, depth + 1)?;
             if value.is_empty() {
