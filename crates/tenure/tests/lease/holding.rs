@@ -52,7 +52,7 @@ pub(crate) fn a_refusal_says_who_since_when_and_until_when(place: &Place) {
         assert!(text.contains(&part), "{part:?} is not in {text}");
     }
     let entry = error.lease().unwrap();
-    assert!(error.is_busy() && error.waited() >= Duration::from_millis(50));
+    assert!(error.is_busy() && !error.waited().is_zero());
     assert_eq!((entry.name.as_str(), entry.token), ("a", held.token()));
     // A store may add what its clock may jump by.
     assert!(entry.remaining <= LONG + SHORT * 10 && entry.remaining > LONG - PATIENCE, "{entry:?}");

@@ -157,9 +157,11 @@ impl Pool {
             }
             Err(elapsed) => {
                 let target = self.target.clone();
-                // To its end, so that this is known; then the connection, which may be stuck, goes too.
                 self.runtime.begin(async move {
                     let _not_any_more = timeout(PATIENCE, cancel(&target, &token)).await;
+                });
+                // To its end, so that this is known; then the connection, which may be stuck, goes too.
+                self.runtime.begin(async move {
                     let _never = timeout(PATIENCE, query).await;
                 });
                 Err(over(elapsed))
