@@ -148,7 +148,8 @@ impl Pool {
                 self.keep(session).await;
                 Ok(rows)
             }
-            Ok((Err(failure), _)) => {
+            Ok((Err(failure), session)) => {
+                let _closed_later = timeout_at(limit, session.close()).await;
                 if failure.what == What::Broken {
                     // What broke this connection has broken the others: nobody listens to them while nobody asks.
                     locked(&self.idle).clear();

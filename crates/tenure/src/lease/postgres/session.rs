@@ -5,7 +5,10 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{
@@ -29,9 +32,14 @@ const SET_UP: &str = "\
         WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
     SELECT pg_is_in_recovery(), current_setting('transaction_read_only')";
 
+/// How long a connection that is given up may take to end before its asker goes on.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
 pub(super) struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
+    /// What moves its bytes.
+    messages: JoinHandle<()>,
 }
 
 /// What a connection does besides answering: it ends, or tells something.
@@ -47,8 +55,8 @@ impl Session {
             Some(tls) => connect(target, tls.clone(), hear).await?,
             None => connect(target, NoTls, hear).await?,
         };
-        tokio::spawn(messages);
-        let session = Session { client, statements: HashMap::new() };
+        let messages = tokio::spawn(messages);
+        let session = Session { client, statements: HashMap::new(), messages };
         session.set_up().await?;
         Ok(session)
     }
@@ -78,6 +86,13 @@ impl Session {
 
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Takes leave of the server, which may have to end what it says first. Otherwise nobody would, until the next question.
+    pub(super) async fn close(self) {
+        let Session { client, messages, .. } = self;
+        drop(client);
+        let _ended_or_stuck = timeout(CLOSE_MAX, messages).await;
     }
 
     /// What another connection ends this one's statement by.
