@@ -28,6 +28,7 @@ fn mend_sums(journal: &mut [u8]) {
             let Some(at) = line.len().checked_sub(8).filter(|at| line[at - 1] == b' ') else { continue };
             let sum = crc32c::crc32c(&line[..at - 1]);
             line[at..].copy_from_slice(format!("{sum:08x}").as_bytes());
+            // A header without a number is none, and whatever its records' sums are, nobody reads them.
             let number = line.split(|byte| *byte == b' ').nth(3).unwrap_or_default();
             let number =
                 std::str::from_utf8(number).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());

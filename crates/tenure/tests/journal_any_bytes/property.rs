@@ -204,7 +204,7 @@ pub(crate) fn files_survive(bytes: &[u8]) {
 /// Whether the header of one file is such as may come after that of another.
 fn follows(before: &[u8], after: &[u8]) -> bool {
     let [before, after] = [before, after].map(|file| {
-        let line = file.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = file.split(|byte| *byte == b'\n').next().expect("there is always a first part");
         let mut fields = line.split(|byte| *byte == b' ').skip(3).take(3).map(String::from_utf8_lossy);
         let journal = fields.next().map(Cow::into_owned);
         (journal, fields.map_while(|number| number.parse::<u64>().ok()).collect::<Vec<_>>())

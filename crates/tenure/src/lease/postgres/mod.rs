@@ -131,7 +131,10 @@ impl Postgres {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failure)) => failure,
             Err(Unasked::NoThread(error)) => {
-                Failure::new(What::Failed, format!("there was no thread to be had to ask it: {error}"))
+                let advice =
+                    "Ask from a thread that runs no event loop, or raise the limit of processes (ulimit -u)";
+                let problem = format!("there was no thread to be had to ask it: {error}. {advice}");
+                Failure::new(What::Failed, problem)
             }
             Err(Unasked::Forked) => Failure::new(
                 What::Unsupported,
