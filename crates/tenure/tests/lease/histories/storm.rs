@@ -130,8 +130,9 @@ impl Storm {
     fn records(&self, id: u32) -> Vec<Record> {
         // A client that was killed before it began has noted nothing.
         let text = std::fs::read_to_string(self.note(id)).unwrap_or_default();
-        // Each line is one write, so none is cut short by a kill.
-        text.lines().map(|line| Record::parse(line).unwrap_or_else(|| panic!("{line}"))).collect()
+        // Each line is one write, so none is cut short by a kill; but a look may come in the middle of one.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| Record::parse(line).unwrap_or_else(|| panic!("{line}"))).collect()
     }
 
     /// One who holds the lease at the moment, as it seems.
